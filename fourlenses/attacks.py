@@ -1,0 +1,160 @@
+"""Projected gradient on the steps of MadryLab's `robustness`; the loop is ours (its own needs a GPU)."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Int
+from robustness.attack_steps import AttackerStep, L2Step, LinfStep
+from robustness.attack_steps import UnconstrainedStep as RobustnessUnconstrainedStep
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Loss = Callable[[Tensor], Tensor]  # images (n, c, h, w) in [0, 1] -> one value per image (n,)
+
+
+class UnconstrainedStep(RobustnessUnconstrainedStep):
+    """Moves of fixed L2 length inside [0, 1]: x + step_size g / ||g||_2, then clipped (Nanda et al. 2023, code)."""
+
+    def step(self, x: Tensor, g: Tensor) -> Tensor:
+        return x + self.step_size * g / (g.flatten(1).norm(dim=1).view(-1, *[1] * (g.ndim - 1)) + 1e-10)
+
+    def random_perturb(self, x: Tensor) -> Tensor:
+        return (x + (torch.rand_like(x) - 0.5).renorm(2, 0, self.step_size)).clamp(0, 1)
+
+
+class FourierStep(AttackerStep):
+    """Steps on the two-dimensional spectrum of an image, (n, c, h, w, 2) real and imaginary parts.
+
+    The image is sigmoid(Re ifft2(z)), orthonormal; it lies in (0, 1) whatever the spectrum, which is never clipped.
+    """
+
+    def project(self, x: Tensor) -> Tensor:
+        return x
+
+    def step(self, x: Tensor, g: Tensor) -> Tensor:
+        return x + g * self.step_size
+
+    def random_perturb(self, x: Tensor) -> Tensor:
+        return x
+
+    def to_image(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(torch.fft.ifft2(torch.view_as_complex(x.contiguous()), norm="ortho").real)
+
+
+STEPS: dict[str, type[AttackerStep]] = {
+    "l2": L2Step,
+    "linf": LinfStep,
+    "unconstrained": UnconstrainedStep,
+    "fourier": FourierStep,
+}
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no parameter gradients inside the block; every module's own mode comes back after it.
+
+    Batch normalisation then uses, and does not update, its running statistics while an attack runs.
+    """
+    modes = {module: module.training for module in network.modules()}
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    network.eval()
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """bfloat16 arithmetic where it is safe, if `precision` is "bfloat16"; else float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def cross_entropy(network: nn.Module, labels: Int[Tensor, " n"], precision: str = "float32") -> Loss:
+    """The loss x -> cross-entropy of the network's logits with the labels, per image."""
+
+    def loss(x: Tensor) -> Tensor:
+        with autocast(x.device, precision):
+            logits = network(x.to(memory_format=torch.channels_last))
+        return F.cross_entropy(logits.float(), labels, reduction="none")
+
+    return loss
+
+
+def projected_gradient(
+    loss: Loss,
+    x: Float[Tensor, "n ..."],
+    *,
+    norm: str,
+    eps: float,
+    step_size: float,
+    steps: int,
+    targeted: bool = False,
+    generator: torch.Generator | None = None,
+    restarts: int = 1,
+    best: bool = True,
+    score: Loss | None = None,
+    decay: bool = False,
+) -> Float[Tensor, "n c h w"]:
+    """Images near `x` of largest loss (smallest if `targeted`), by projected gradient: x <- P(x + step(grad loss)).
+
+    Arguments: `loss`, per-image and differentiable; `x`, images in [0, 1] (for "fourier" a spectrum (n, c, h, w, 2));
+    `norm`, a name in STEPS; `eps`, radius of the ball and `step_size`, length of a step, both in pixels of [0, 1];
+    `generator`, if given each restart begins at random in the ball; `best`, return each image's best iterate, the
+    first and the last included, and not just the last; `score`, what "best" means where the loss itself is random;
+    `decay`, let the length of the steps fall linearly to 0. The caller freezes the network. Raises FloatingPointError if a compared loss is not finite.
+    Source: Madry et al. 2018; robustness.attacker (Engstrom et al. 2019).
+    """
+    sign = -1.0 if targeted else 1.0
+    stepper = STEPS[norm](orig_input=x, eps=eps, step_size=step_size)
+    measure = score or loss
+    kept = _Best(sign)
+    for _ in range(restarts):
+        point = x if generator is None else _random_start(stepper, x, generator)
+        for k in range(steps):
+            if decay:
+                stepper.step_size = step_size * (1 - k / steps)
+            point = point.detach().requires_grad_(True)
+            values = loss(stepper.to_image(point))
+            (gradient,) = torch.autograd.grad(sign * values.sum(), point)
+            with torch.no_grad():
+                if best:
+                    kept.keep(point.detach(), values if score is None else score(stepper.to_image(point)))
+                point = stepper.project(stepper.step(point, gradient.contiguous()))
+        if best or restarts > 1:
+            with torch.no_grad():
+                kept.keep(point, measure(stepper.to_image(point)))
+        else:
+            kept.point = point
+    return stepper.to_image(kept.point).detach()
+
+
+class _Best:
+    """Per image, the point of largest signed value among those shown."""
+
+    def __init__(self, sign: float) -> None:
+        self.sign, self.point, self.value = sign, None, None
+
+    def keep(self, point: Tensor, values: Tensor) -> None:
+        values = self.sign * values.detach()
+        if not torch.isfinite(values).all():
+            raise FloatingPointError("the loss of an attack is not finite")
+        if self.point is None:
+            self.point, self.value = point, values
+        else:
+            better = values > self.value
+            self.point = torch.where(better.view(-1, *[1] * (point.ndim - 1)), point, self.point)
+            self.value = torch.where(better, values, self.value)
+
+
+def _random_start(stepper: AttackerStep, x: Tensor, generator: torch.Generator) -> Tensor:
+    """The step's own random start; it draws from the global stream, so that is seeded and put back."""
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    devices = [x.device] if x.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        return stepper.random_perturb(x)

@@ -1,0 +1,173 @@
+"""params.yaml, read strictly: an unknown key, a wrong type or a value out of range stops before any work."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fourlenses.errors import UserError
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Precision = Literal["bfloat16", "float32"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Fetch(Section):
+    dataset: str  # a name in fourlenses.images.DATASETS, or folder:<path>
+    n_train: Count
+    n_judges: Count  # images that only the judges and the regularizer's trunk are trained on
+    n_calibration: Count
+    n_test: Count
+    seed: int
+
+
+class NetworkSpec(Section):
+    architecture: str  # a name in fourlenses.nets.NETWORKS
+    recipe: str  # a name in fourlenses.training.RECIPES
+    widths: list[Count]  # channels of each stage
+
+
+class Train(Section):
+    seeds: Annotated[list[int], Field(min_length=1)]
+    epochs: Count
+    batch: Count
+    lr: Positive  # peak of the one-cycle schedule
+    weight_decay: NonNegative
+    crop_padding: Annotated[int, Field(ge=0)]  # pixels
+    flip: bool
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]  # 0: no moving average of the weights
+    precision: Precision
+    eps_l2: Positive  # of the attack in training and evaluation, in pixels of [0, 1]
+    eps_linf: Positive
+    attack_steps: Count
+    floor_clean: Fraction  # a network below it is refused by later stages
+    floor_robust: Fraction  # the same for adversarial recipes, under PGD-20
+
+
+class Judges(Section):
+    seed: int
+    epochs: Count
+    eps_l2: Positive  # of the adversarially trained trunk
+    trunks: dict[Literal["standard", "robust", "random", "regularizer"], NetworkSpec]  # recipe "untrained": as drawn
+    lpips: list[Literal["alex", "vgg"]]  # calibrated LPIPS beside the panel, where its weights can be had
+
+
+class Loss(Section):
+    transforms: bool = False  # human-leaning: the representation term is taken of a randomly transformed image
+    regularizer: str | None = None  # a name in fourlenses.invariance.REGULARIZERS
+    weight: NonNegative = 0.0  # in units that balance both terms at the start
+
+    @model_validator(mode="after")
+    def _weight_goes_with_regularizer(self) -> "Loss":
+        if (self.regularizer is None) != (self.weight == 0):
+            raise ValueError("a loss has a regularizer and a positive weight, or neither")
+        return self
+
+
+class Invert(Section):
+    n_targets: Count
+    steps: Count
+    step_l2: Positive  # length of every step, in pixels of [0, 1]
+    precision: Precision
+    seed_images: Annotated[list[str], Field(min_length=1)]  # names in fourlenses.invariance.SEED_IMAGES
+    losses: dict[str, Loss]
+
+
+class Judge(Section):
+    n_bootstrap: Count
+
+
+class Draw(Section):
+    standard: str  # the two networks of the IRI figure
+    robust: str
+
+
+class Params(Section):
+    root: str  # path from the study to the repository's root
+    fetch: Fetch
+    networks: dict[str, NetworkSpec]
+    train: Train
+    judges: Judges
+    invert: Invert
+    judge: Judge
+    draw: Draw
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Params":
+        for name in (self.draw.standard, self.draw.robust):
+            if name not in self.networks:
+                raise ValueError(f"draw names the network {name!r}, which is not in networks")
+        if "free" not in self.invert.losses:
+            raise ValueError("invert.losses must have the regularizer-free loss, named 'free'")
+        return self
+
+
+def read_params(path: Path | str = "params.yaml") -> Params:
+    """Read and check a study's parameters.
+
+    Raises UserError, one line that names the file, the key, what was found and what was expected; also when the
+    study belongs to another checkout than the code that runs.
+    """
+    from ruamel.yaml import YAML, YAMLError
+
+    path = Path(path)
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no {path} in {Path.cwd()}", "a study folder", "run the stage from one") from None
+    except YAMLError as error:
+        raise UserError(f"{path} is not YAML ({error})", "key: value lines", "correct that line") from None
+    try:
+        params = Params.model_validate(content)
+    except ValidationError as error:
+        raise _explain(path, error) from None
+    code = Path(__file__).resolve().parents[1]
+    if (path.parent / params.root).resolve() != code:
+        given = f"{path}: root is {params.root!r}, but the code that runs is in {code}"
+        raise UserError(given, "a study of this checkout", "install this checkout, or correct root")
+    return params
+
+
+def choose(kind: str, name: str, registry: dict) -> object:
+    """The registry's entry of this name; raises UserError that lists the close names."""
+    if name not in registry:
+        close = difflib.get_close_matches(name, registry, 3, 0.4) or list(registry)
+        raise UserError(f"{kind} {name!r} is unknown", f"one of {', '.join(registry)}", f"did you mean {close[0]}?")
+    return registry[name]
+
+
+def _explain(path: Path, error: ValidationError) -> UserError:
+    """The first problem, in one line."""
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"])) or "the file"
+    if first["type"] == "extra_forbidden":
+        allowed = _fields(first["loc"][:-1])
+        close = difflib.get_close_matches(str(first["loc"][-1]), allowed, 1)
+        hint = f"did you mean {close[0]}?" if close else "remove it or correct its spelling"
+        return UserError(f"{path}: unknown key {key}", f"one of {', '.join(allowed)}", hint)
+    if first["type"] == "missing":
+        return UserError(f"{path}: key {key} is missing", "every key to be set", "add it")
+    if first["type"] == "value_error":
+        return UserError(f"{path}: {key} is inconsistent", str(first["ctx"]["error"]), "correct it")
+    expected = first["msg"].removeprefix("Input should be ")
+    return UserError(f"{path}: {key} is {first['input']!r}", expected, "correct it")
+
+
+def _fields(location: tuple) -> list[str]:
+    """Names of the keys allowed at a place in the file."""
+    model: type[BaseModel] = Params
+    names = list(location)
+    while names:
+        field = model.model_fields[str(names.pop(0))].annotation
+        if getattr(field, "__origin__", None) is dict:
+            field = field.__args__[1]
+            names = names[1:]
+        model = field
+    return list(model.model_fields)

@@ -1,0 +1,91 @@
+"""Bootstrap over training seeds and images together, vectorised over resamples."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+
+class Undecided(Exception):
+    """The results do not hold what a quantity needs; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A quantity, its resamples and the smallest number of answers behind it.
+
+    Arguments: `values`, (1 + resamples,), the estimate first; `n`, answers (images x seeds) in its smallest cell;
+    `note`, what a reader must know of it.
+    """
+
+    values: Float[ndarray, " r"]
+    n: int
+    note: str = ""
+
+    @property
+    def effect(self) -> float:
+        """The estimate on the answers as they are."""
+        return float(self.values[0])
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The central 95 % of the resamples, widened where needed to hold the estimate."""
+        resampled = self.values[1:][~np.isnan(self.values[1:])]
+        if np.isnan(self.effect) or not len(resampled):
+            return float("nan"), float("nan")
+        low, high = np.quantile(resampled, (0.025, 0.975))
+        return float(min(low, self.effect)), float(max(high, self.effect))
+
+
+def resampling_counts(
+    n_seeds: int, n_images: int, n_resamples: int, generator: np.random.Generator
+) -> tuple[Int[ndarray, "r seeds"], Int[ndarray, "r images"]]:
+    """Draw how often each seed and each image enters each resample; row 0 is the sample itself.
+
+    Arguments: `n_seeds`, `n_images`, >= 1; `n_resamples`, >= 1; `generator`, the source of the draws.
+    Returns counts of shape (1 + n_resamples, n_seeds) and (1 + n_resamples, n_images); each row sums to its width.
+    """
+    seeds = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n_resamples)
+    images = generator.multinomial(n_images, np.full(n_images, 1 / n_images), size=n_resamples)
+    return np.vstack([np.ones((1, n_seeds), int), seeds]), np.vstack([np.ones((1, n_images), int), images])
+
+
+def resampled_means(
+    answers: Float[ndarray, "judges seeds images"],
+    seed_counts: Int[ndarray, "r seeds"],
+    image_counts: Int[ndarray, "r images"],
+) -> Float[ndarray, "r judges"]:
+    """Mean over seeds and images in each resample, leaving out what is NaN.
+
+    m_rj = sum_si u_rs v_ri a_jsi / sum_si u_rs v_ri [a_jsi is a number], with the counts u and v.
+    Arguments: `answers`, any finite value or NaN where dropped; the counts as from `resampling_counts`.
+    Returns (resamples, judges), NaN where a resample holds no answer.
+    """
+    kept = ~np.isnan(answers)
+    total = np.einsum("rs,jsi,ri->rj", seed_counts, np.where(kept, answers, 0.0), image_counts, optimize=True)
+    count = np.einsum("rs,jsi,ri->rj", seed_counts, kept.astype(float), image_counts, optimize=True)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
+def bootstrap_alignment(
+    answers: Float[ndarray, "*judges seeds images"], n_resamples: int, generator: np.random.Generator
+) -> tuple[float, float, float]:
+    """Alignment in percent with a 95 % percentile interval over seeds and images.
+
+    A = 100 / N sum_i a_i; with several judges the median over judges of their A, all judges sharing each resample.
+    Arguments: `answers`, 1 (target), 0 (seed), 0.5 (tie), NaN (dropped), of shape (seeds, images) or
+    (judges, seeds, images); `n_resamples`, >= 1; `generator`, the source of the resamples.
+    Returns (value, low, high) in 0-100; all NaN when no answer is left.
+    Raises ValueError on another shape or an answer outside [0, 1]. Source: Nanda et al. 2023, 2AFC; spec 3.1.
+    """
+    answers = np.asarray(answers, float)
+    if answers.ndim not in (2, 3) or 0 in answers.shape:
+        raise ValueError(f"answers of shape {answers.shape}, not (seeds, images) or (judges, seeds, images)")
+    if np.nanmin(answers, initial=0.0) < 0 or np.nanmax(answers, initial=1.0) > 1:
+        raise ValueError("answers outside [0, 1]")
+    panel = answers[None] if answers.ndim == 2 else answers
+    counts = resampling_counts(*panel.shape[1:], n_resamples, generator)
+    values = 100 * np.median(resampled_means(panel, *counts), axis=1)
+    estimate = Estimate(values, int((~np.isnan(panel)).sum(axis=(1, 2)).min()))
+    return estimate.effect, *estimate.interval

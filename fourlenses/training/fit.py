@@ -1,0 +1,65 @@
+"""Train one network to its end, with checkpoints and progress."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor, nn
+
+from fourlenses.errors import UserError
+from fourlenses.resume import Resume
+from fourlenses.training.evaluate import accuracy, robust_accuracy
+from fourlenses.training.loop import Settings, State, final_weights, train
+from fourlenses.training.recipes import Objective, Threat
+
+N_HELD_OUT = 250  # images that the history's accuracies are measured on
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Calibration images as bytes (n, c, h, w), labels (n,), and the threat to measure robust accuracy under."""
+
+    x: Tensor
+    y: Tensor
+    threat: Threat
+    precision: str
+
+    def measure(self, network: nn.Module) -> dict[str, float]:
+        """Accuracies on the first N_HELD_OUT images; the attack's random start is the same at every call."""
+        x, y = self.x[:N_HELD_OUT].float() / 255, self.y[:N_HELD_OUT]
+        fixed = torch.Generator(x.device).manual_seed(0)
+        robust = robust_accuracy(network, x, y, self.threat, generator=fixed, precision=self.precision)
+        return {"accuracy_clean": accuracy(network, x, y).value, "accuracy_robust": robust.value}
+
+
+def fit(
+    network: nn.Module,
+    x: UInt8[Tensor, "n c h w"],
+    y: Int[Tensor, " n"],
+    objective: Objective,
+    settings: Settings,
+    generator: torch.Generator,
+    held_out: HeldOut,
+    resume: Resume,
+    name: str,
+    progress: Callable[..., Iterable] = lambda epochs, *_: epochs,
+) -> tuple[State, list[dict]]:
+    """Train `network` in place, saving after every epoch in `resume` under `name`; return final weights and history.
+
+    The other arguments are those of `train`; `progress` wraps the epochs (iterable, name, total). Raises UserError,
+    naming `name`, when the loss is not finite.
+    """
+    saved = resume.load(name)
+    state, history = (saved[0], saved[1]["history"]) if saved else ({}, [])
+    epochs = train(
+        network, x, y, objective, settings, generator, evaluate=held_out.measure, state=state, history=history
+    )
+    try:
+        for state, history in progress(epochs, name, settings.epochs - len(history)):
+            resume.save(name, state, {"history": history})
+    except FloatingPointError as error:
+        raise UserError(f"{name}: {error}", "a finite loss", "lower train.lr or the attack's radius") from None
+    weights = final_weights(state)
+    network.load_state_dict(weights)
+    return weights, history

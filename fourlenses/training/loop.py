@@ -1,0 +1,143 @@
+"""The training loop: linear, and bit-identical on a CPU when it is stopped and resumed."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor, nn
+
+from fourlenses.training.augment import crop_and_flip
+from fourlenses.training.recipes import Objective
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how fast: `lr` is the peak of the one-cycle schedule, `crop_padding` is in pixels."""
+
+    epochs: int
+    batch: int
+    lr: float
+    weight_decay: float
+    crop_padding: int
+    flip: bool
+    ema_decay: float
+
+
+def one_cycle(step: int, total: int, peak: float, warm_up: float = 0.3) -> float:
+    """Learning rate at a step: cosine from peak/25 up to the peak, then down to peak/250,000 (Smith 2018)."""
+    turn = warm_up * total - 1
+    low, high, phase = (
+        (peak / 25, peak, step / turn) if step <= turn else (peak, peak / 2.5e5, (step - turn) / (total - 1 - turn))
+    )
+    return low + (high - low) * (1 - math.cos(math.pi * phase)) / 2
+
+
+def train(
+    network: nn.Module,
+    x: UInt8[Tensor, "n c h w"],
+    y: Int[Tensor, " n"],
+    objective: Objective,
+    settings: Settings,
+    generator: torch.Generator,
+    *,
+    evaluate: Callable[[nn.Module], dict[str, float]],
+    state: State | None = None,
+    history: Sequence[dict] = (),
+) -> Iterator[tuple[State, list[dict]]]:
+    """Train in place with Nesterov SGD; after each epoch yield all that going on needs, and the history so far.
+
+    Arguments: `x`, images as bytes on the device where the network is; `y`, labels; `objective`, the recipe's loss on
+    a batch; `generator`, on the same device, the only source of randomness; `evaluate`, held-out measures of the
+    network to use, for the history; `state` and `history`, what an earlier call yielded last, to go on from there.
+
+    The network to use, `final_weights(state)`, is the moving average of the weights if `ema_decay` > 0. Raises
+    FloatingPointError, naming the step, when the loss is not finite; ValueError for fewer images than a batch.
+    """
+    steps = len(x) // settings.batch  # an epoch leaves out the incomplete last batch
+    if steps == 0:
+        raise ValueError(f"{len(x)} training images, but a batch of {settings.batch}")
+    network.to(memory_format=torch.channels_last)
+    average = copy.deepcopy(network) if settings.ema_decay else network
+    optimizer = torch.optim.SGD(
+        network.parameters(), settings.lr, momentum=0.9, weight_decay=settings.weight_decay, nesterov=True
+    )
+    history = list(history)
+    if state:
+        _restore(state, network, average, optimizer, generator)
+
+    for epoch in range(len(history), settings.epochs):
+        network.train()
+        order = torch.randperm(len(x), generator=generator, device=x.device)
+        losses = torch.zeros(steps, device=x.device)
+        hits = torch.zeros((), device=x.device)
+        for i in range(steps):
+            step = epoch * steps + i
+            index = order[i * settings.batch : (i + 1) * settings.batch]
+            images = crop_and_flip(x[index].float() / 255, settings.crop_padding, settings.flip, generator)
+            for group in optimizer.param_groups:
+                group["lr"] = one_cycle(step, settings.epochs * steps, settings.lr)
+            optimizer.zero_grad()
+            loss, logits = objective(network, images, y[index], generator)
+            loss.backward()
+            optimizer.step()
+            if settings.ema_decay:
+                _follow(average, network, settings.ema_decay)
+            losses[i] = loss.detach()
+            hits += (logits.argmax(1) == y[index]).sum()
+        if not torch.isfinite(losses).all():
+            first = int((~torch.isfinite(losses)).nonzero()[0])
+            raise FloatingPointError(f"the training loss is not finite at step {epoch * steps + first}")
+        row = {
+            "epoch": epoch + 1,
+            "lr": optimizer.param_groups[0]["lr"],
+            "loss": float(losses.mean()),
+            "accuracy_train": float(hits) / (steps * settings.batch),
+        }
+        history.append(row | evaluate(average))
+        yield _capture(network, average, optimizer, generator), history
+
+
+def final_weights(state: State) -> State:
+    """The weights to use, out of a state that `train` yielded: the moving average if there is one."""
+    kept = "average/" if any(name.startswith("average/") for name in state) else "network/"
+    return {name.removeprefix(kept): value for name, value in state.items() if name.startswith(kept)}
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    for kept, new in zip(average.parameters(), network.parameters(), strict=True):
+        kept.lerp_(new, 1 - decay)
+    for kept, new in zip(average.buffers(), network.buffers(), strict=True):
+        kept.copy_(new)
+
+
+def _capture(
+    network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
+) -> State:
+    state = {f"network/{name}": value.clone() for name, value in network.state_dict().items()}
+    if average is not network:
+        state |= {f"average/{name}": value.clone() for name, value in average.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        state[f"momentum/{name}"] = optimizer.state[parameter]["momentum_buffer"].clone()
+    return state | {"generator": generator.get_state()}
+
+
+def _restore(
+    state: State,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+) -> None:
+    network.load_state_dict({n.removeprefix("network/"): v for n, v in state.items() if n.startswith("network/")})
+    if average is not network:
+        average.load_state_dict({n.removeprefix("average/"): v for n, v in state.items() if n.startswith("average/")})
+    for name, parameter in network.named_parameters():
+        buffer = torch.empty_like(parameter).copy_(state[f"momentum/{name}"])
+        optimizer.state[parameter]["momentum_buffer"] = buffer
+    generator.set_state(state["generator"].cpu())

@@ -1,0 +1,154 @@
+"""Results files of made-up numbers in the formats of the stages, for tests of what reads them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from fourlenses.artifacts import save_tensors, write_csv, write_json
+from fourlenses.statistics import bootstrap_alignment
+
+NETWORKS = {
+    "resnet-standard": ("resnet", "standard", 2.0),
+    "resnet-adversarial": ("resnet", "adversarial-l2", 86.0),
+    "noskip-adversarial": ("resnet-noskip", "adversarial-l2", 90.0),
+    "vgg-standard": ("vgg", "standard", 3.0),
+    "vgg-adversarial": ("vgg", "adversarial-l2", 94.0),
+}
+LOSSES = {
+    "free": ("none", 0.0),
+    "transforms": ("none", 0.0),
+    **{f"away-{w:g}": ("away", w) for w in (0.03, 0.1, 0.3, 1.0)},
+    **{f"toward-{w:g}": ("toward", w) for w in (0.1, 1.0)},
+}
+PANEL = ["J1", "J2", "J3", "J4", "J5", "J6"]
+CONTROLS = [f"J9-{draw}" for draw in range(10)]
+TAU = 0.3
+
+
+def answers(seeds: int = 2, images: int = 30, networks: dict = NETWORKS, losses: dict = LOSSES) -> pd.DataFrame:
+    """A table of answers in which adversarial losses trade alignment against error, as in the pilot."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for network, (architecture, recipe, level) in networks.items():
+        for loss, (regularizer, weight) in losses.items():
+            shift = 45 if loss == "transforms" else 0
+            aligned = min(level + shift, 99) / (1 + (weight / 0.3) ** 2)
+            error = 0.07 + (0.12 if loss == "transforms" else 0.45 * weight / (weight + 0.4))
+            for seed in range(seeds):
+                errors = error * rng.uniform(0.7, 1.3, images)
+                for image in range(images):
+                    row = {
+                        "network": network, "architecture": architecture, "recipe": recipe, "seed": seed, "loss": loss,
+                        "regularizer": regularizer, "weight": weight, "seed_image": "super-noise", "image": image * 3,
+                        "error": errors[image], "null_low": TAU, "null_median": 0.9,
+                        "accepted": int(errors[image] <= TAU),
+                    }  # fmt: skip
+                    luck = rng.uniform(0, 100)
+                    for rank, judge in enumerate(PANEL):
+                        row[judge] = float(luck < aligned * (1 - 0.05 * rank))
+                    row |= {judge: float(rng.random() < 0.5) for judge in CONTROLS}
+                    rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def judges() -> pd.DataFrame:
+    """The panel, the negative control and a missing metric."""
+    panel = [("J1", "LPIPS form on a standard trunk"), ("J2", "LPIPS form on an adversarially trained trunk")]
+    panel += [("J3", "LPIPS form on a random trunk"), ("J4", "pixel L2"), ("J5", "1 - SSIM"), ("J6", "L2, 4x4 blocks")]
+    rows = [(name, text, 1, 100.0, 0.0, 1, 1, "used") for name, text in panel]
+    rows += [(name, "signed random weights", 0, 52.0, 47.0, 0, 0, "used") for name in CONTROLS]
+    rows.append(("lpips-alex", "calibrated LPIPS", 0, np.nan, np.nan, np.nan, np.nan, "missing: no weights"))
+    names = ["judge", "description", "panel", "target_score", "seed_score", "non_negative", "passes", "status"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def alignment(table: pd.DataFrame, resamples: int = 100) -> pd.DataFrame:
+    """results/alignment.csv from the answers."""
+    keys = ["network", "architecture", "recipe", "loss", "regularizer", "weight", "seed_image"]
+    rows = []
+    for key, group in table.groupby(keys, sort=False):
+        seeds = sorted(set(group["seed"]))
+        shape = (len(seeds), -1)
+        accepted = group["accepted"].to_numpy().reshape(shape) == 1
+        common = {
+            "n": len(group), "n_kept": int(accepted.sum()), "seeds": len(seeds), "kept_fraction": accepted.mean(),
+            "error_mean": group["error"].mean(), "error_median": group["error"].median(),
+            "null_low": TAU, "null_median": 0.9,
+        }  # fmt: skip
+        for judge in [*PANEL, "median", *CONTROLS]:
+            columns = PANEL if judge == "median" else [judge]
+            votes = np.stack([group[column].to_numpy().reshape(shape) for column in columns])
+            every = bootstrap_alignment(votes, resamples, np.random.default_rng(0))
+            kept = bootstrap_alignment(np.where(accepted, votes, np.nan), resamples, np.random.default_rng(0))
+            names = ["alignment", "low", "high", "alignment_kept", "low_kept", "high_kept"]
+            measured = dict(zip(names, every + kept, strict=True))
+            rows.append(dict(zip(keys, key, strict=True)) | {"judge": judge} | measured | common)
+    return pd.DataFrame(rows)
+
+
+def training(folder: Path, seeds: int, epochs: int = 8) -> None:
+    """results/train/<network>.csv and .json."""
+    for rank, (network, (architecture, recipe, _)) in enumerate(NETWORKS.items()):
+        robust = recipe != "standard"
+        rows = [
+            {
+                "network": network, "seed": seed, "epoch": epoch, "lr": 0.1, "loss": 2 / (epoch + 1),
+                "accuracy_train": 1 - 0.7 / (epoch + 1),
+                "accuracy_clean": 0.97 - 0.6 / (epoch + 1 + rank / 2) ** 1.5 - 0.01 * seed,
+                "accuracy_robust": (0.78 if robust else 0.15) * (1 - 0.8 / (epoch + 1 + rank / 2)) - 0.01 * seed,
+            }
+            for seed in range(seeds) for epoch in range(1, epochs + 1)
+        ]  # fmt: skip
+        write_csv(folder / f"{network}.csv", pd.DataFrame(rows))
+        measured = [
+            {
+                "seed": seed, "clean": {"value": 0.965, "low": 0.952, "high": 0.975, "n": 1000},
+                "robust": {"value": 0.77 if robust else 0.12, "low": 0.7 if robust else 0.1, "high": 0.8, "n": 1000},
+                "floor_clean": 0.9, "floor_robust": 0.5 if robust else 0.0,
+            }
+            for seed in range(seeds)
+        ]  # fmt: skip
+        content = {"network": network, "architecture": architecture, "recipe": recipe, "n_parameters": 175000}
+        content |= {"attack": {"norm": "l2", "eps": 1.5, "steps": 20}, "seeds": measured}
+        write_json(folder / f"{network}.json", content)
+
+
+def iris(folder: Path, table: pd.DataFrame, images: int = 30) -> None:
+    """iris/<network>.safetensors: noise blended with bars in the place of digits."""
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.arange(images) % 10
+    targets = torch.zeros(images, 1, 28, 28)
+    for i, label in enumerate(labels.tolist()):
+        targets[i, 0, 4 + label : 8 + label, 4:24] = 0.9
+        targets[i, 0, 4:24, 22 - label : 25 - label] = 0.7
+    noise = torch.randn(1, 28, 28, generator=rng).clamp(0, 1)
+    for network, group in table.groupby("network"):
+        tensors = {"targets": targets, "labels": labels, "indices": torch.arange(images) * 3}
+        tensors["seed_images/super-noise"] = noise
+        for (seed, loss), cell in group.groupby(["seed", "loss"]):
+            share = float(cell[PANEL].to_numpy().mean())
+            grain = 0.2 * torch.rand(targets.shape, generator=rng)
+            name = f"seed{seed}/{loss}/super-noise"
+            tensors[f"{name}/x"] = (share * targets + (1 - share) * noise + grain).clamp(0, 1)
+            tensors[f"{name}/error"] = torch.tensor(cell["error"].to_numpy()).float()
+        save_tensors(folder / f"{network}.safetensors", tensors, {"made": "up"})
+
+
+def study(folder: Path, seeds: int = 2, images: int = 30) -> Path:
+    """A study folder with every file that claims, figures and the paper read."""
+    table = answers(seeds, images)
+    write_csv(folder / "results/answers.csv", table)
+    write_csv(folder / "results/judges.csv", judges())
+    write_csv(folder / "results/alignment.csv", alignment(table))
+    training(folder / "results/train", seeds)
+    iris(folder / "iris", table, images)
+    splits = {name: {"n": n, "shape": [1, 28, 28], "digest": "0" * 64, "classes": [n // 10] * 10}
+              for name, n in (("train", 2200), ("judges", 1400), ("calibration", 400), ("test", 1000))}  # fmt: skip
+    card = {"dataset": "mnist5k", "licence": "MIT", "homepage": "https://example.org", "source": "embedded"}
+    card |= {"digest": "0" * 64, "splits": splits, "classes": [str(digit) for digit in range(10)]}
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    (folder / "data/card.json").write_text(json.dumps(card))
+    return folder
