@@ -103,15 +103,15 @@ def load_claims(path: Path, quantities: Mapping[str, Quantity]) -> list[Claim]:
 
 
 def decide(test: Test, estimate: Estimate, claim: str) -> Outcome:
-    """Compare an estimate with the threshold and the null of a test."""
+    """Compare an estimate with the threshold and the null of a test; an incomplete one can refute, not support it."""
     low, high = estimate.interval
     if np.isnan([estimate.effect, low, high]).any():
         return undecided(test, claim, f"{test.quantity} is undefined on these answers")
+    holds = OPERATORS[test.operator](estimate.effect, test.threshold)
+    if holds and not estimate.complete:
+        return undecided(test, claim, estimate.note)
     beyond = low > test.null_value if test.operator.startswith(">") else high < test.null_value
-    return _outcome(
-        test, claim, estimate.effect, low, high, OPERATORS[test.operator](estimate.effect, test.threshold), beyond,
-        estimate.n, estimate.note,
-    )  # fmt: skip
+    return _outcome(test, claim, estimate.effect, low, high, holds, beyond, estimate.n, estimate.note)
 
 
 def undecided(test: Test, claim: str, why: str) -> Outcome:

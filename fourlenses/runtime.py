@@ -189,7 +189,7 @@ def _log(name: str, item: str, seconds: float, resumed: bool, environment: Mappi
         fcntl.flock(file, fcntl.LOCK_EX)
         rows = [row]
         if RUNS.exists():
-            old = read_csv(RUNS).fillna({"item": "", "torch": ""})
+            old = read_csv(RUNS).astype({"item": object, "torch": object}).fillna({"item": "", "torch": ""})
             rows += old[(old["stage"] != name) | (old["item"] != item)].to_dict("records")
         write_csv(RUNS, pd.DataFrame(rows).sort_values(["stage", "item"]))
 

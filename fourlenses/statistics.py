@@ -16,12 +16,13 @@ class Estimate:
     """A quantity, its resamples and the smallest number of answers behind it.
 
     Arguments: `values`, (1 + resamples,), the estimate first; `n`, answers (images x seeds) in its smallest cell;
-    `note`, what a reader must know of it.
+    `note`, what a reader must know of it; `complete`, False if it could not be measured on all that it speaks of.
     """
 
     values: Float[ndarray, " r"]
     n: int
     note: str = ""
+    complete: bool = True
 
     @property
     def effect(self) -> float:

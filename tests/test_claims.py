@@ -95,6 +95,13 @@ def test_what_was_left_out_is_part_of_the_reason():
     )  # fmt: skip
 
 
+def test_an_incomplete_quantity_can_refute_but_not_support():
+    part = Estimate(np.full(101, 5.0), 20, "no loss matches for vgg", complete=False)
+    assert decide(a_test("<=", 10, 10), part, "x-C1").note == "no loss matches for vgg"
+    assert decide(a_test("<=", 10, 10), part, "x-C1").holds is None
+    assert decide(a_test("<=", 4, 4), part, "x-C1").holds is False
+
+
 def test_an_undefined_quantity_is_undecided_not_false():
     found = decide(a_test(), Estimate(np.array([np.nan, np.nan]), 0), "x-C1")
     assert (found.holds, found.excludes_null) == (None, None)

@@ -1,6 +1,4 @@
-"""Data sets as whole tensors in memory: where they come from, how they are split and augmented."""
 
-from fourlenses.images.augment import crop_and_flip
 from fourlenses.images.dataset import Dataset, Images, Loaded, digest_images
 from fourlenses.images.load import fetch_dataset, load_dataset
 from fourlenses.images.registry import DATASETS
@@ -11,7 +9,6 @@ __all__ = [
     "Dataset",
     "Images",
     "Loaded",
-    "crop_and_flip",
     "digest_images",
     "fetch_dataset",
     "load_dataset",

@@ -1,0 +1,1 @@
+"""Which inputs does a network take for the same, and would a person?"""

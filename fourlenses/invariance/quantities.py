@@ -7,6 +7,7 @@ A new quantity is one function here and one line in QUANTITIES. Source: spec sec
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
@@ -107,7 +108,7 @@ def adversarial_alignment_matched(
 
     Every form and weight that matches is tried, which gives the claim its best chance. By the `rule` "accepted" a loss
     matches when it leaves at least ten accepted IRIs, and these count; by "ratio" when its mean error is at most
-    1.5 times that of the regularizer-free loss, and all its IRIs count.
+    1.5 times that of the regularizer-free loss, and all its IRIs count. Incomplete if a network has no such loss.
     """
     found = _cells(tables, n_resamples, generator)
     free = _of_loss(found, "free")
@@ -128,7 +129,8 @@ def adversarial_alignment_matched(
         worst.append(np.stack(alignments).min(axis=0))
         n += [cell.n_kept if rule == "accepted" else cell.n for cell in group]
     left = sorted({cell.network for cell in adversarial} - {cell.network for cell in matched})
-    return extreme(worst, True, min(n), f"{short} for {', '.join(left)}" if left else "")
+    note = f"{short} for {', '.join(left)}" if left else ""
+    return replace(extreme(worst, True, min(n), note), complete=not left)
 
 
 def human_leaning_gain(tables: Tables, n_resamples: int, generator: np.random.Generator, every: bool) -> Estimate:

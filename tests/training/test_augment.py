@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fourlenses.images import crop_and_flip
+from fourlenses.training.augment import crop_and_flip
 
 
 def loop(x, padding, flip, seed):
