@@ -35,8 +35,8 @@ def draw(table: pd.DataFrame) -> plt.Figure:
     swept = median[median["regularizer"].isin(list(FORMS))]
     weights = sorted(swept["weight"].unique())
     markers = {weight: MARKERS[i % len(MARKERS)] for i, weight in enumerate(weights)}
-    rows = ceil((len(networks) + 1) / COLUMNS)
-    size = 6.3, 0.3 + 1.75 * rows
+    rows = ceil(len(networks) / COLUMNS)
+    size = 6.3, 0.3 + 1.75 * rows + 0.6 * (len(networks) % COLUMNS == 0)
     figure, axes = plt.subplots(
         rows, COLUMNS, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
@@ -46,9 +46,9 @@ def draw(table: pd.DataFrame) -> plt.Figure:
         axis.axis("off")
     for axis in list(axes.flat)[: len(networks)][-COLUMNS:]:  # the lowest of each column
         axis.tick_params(labelbottom=True)
+        axis.set_xlabel("mean representation error")
     widest = 1.08 * max(median["error_mean"].max(), median["null_low"].max())
     axes[0, 0].set(ylim=(-5, 105), xlim=(0, widest), yticks=[0, 25, 50, 75, 100])
-    figure.supxlabel("mean representation error of the images", fontsize=8)
     figure.supylabel("alignment, % (panel median)", fontsize=8)
     handles = [
         plt.Line2D([], [], marker="o", color="black", linestyle="", label="regularizer-free"),
@@ -60,7 +60,10 @@ def draw(table: pd.DataFrame) -> plt.Figure:
         ],
         plt.Line2D([], [], color="0.35", linestyle="--", label="null: closest 5 % of image pairs"),
     ]
-    axes[-1, -1].legend(handles=handles, loc="center", ncols=1, labelspacing=0.35)
+    if len(networks) % COLUMNS:
+        axes[-1, -1].legend(handles=handles, loc="center", labelspacing=0.35)
+    else:
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 

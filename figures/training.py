@@ -8,26 +8,24 @@ from matplotlib import pyplot as plt
 
 from figures.drawing import files, network_label, networks_of, save, use_style
 from fourlenses import runtime
-from fourlenses.artifacts import read_csv, read_json
+from fourlenses.artifacts import read_csv
+from fourlenses.params import read_params
 
 
-def main(histories: list[Path], metrics: list[Path], out: Path) -> None:
+def main(train: Path, out: Path) -> None:
     """Draw the training curves of all networks.
 
     Args:
-        histories: measures by epoch, one file a network (CSV)
-        metrics: what each network is, in the same order (JSON)
+        train: folder of the measures by epoch (CSV) of each network
         out: the figure; .svg and .png are both written
     """
+    networks = read_params().networks
+    labels = {name: network_label(spec.architecture, spec.recipe, ", ") for name, spec in networks.items()}
+    inputs = [train / f"{name}.csv" for name in networks]
     with runtime.stage(
-        "draw", "training", decides={}, inputs=[*histories, *metrics], outputs=files(out), uses_torch=False
+        "draw", "training", decides={"networks": labels}, inputs=inputs, outputs=files(out), uses_torch=False
     ):
-        table = pd.concat([read_csv(path) for path in histories], ignore_index=True)
-        labels = {}
-        for path in metrics:
-            about = read_json(path)
-            labels[about["network"]] = network_label(about["architecture"], about["recipe"], ", ")
-        save(draw(table, labels), out)
+        save(draw(pd.concat([read_csv(path) for path in inputs], ignore_index=True), labels), out)
 
 
 def draw(table: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:

@@ -84,7 +84,7 @@ def main(trunks: Path, iris: Path, tables: Path, answers: Path, alignment: Path,
 def _weight_folders() -> list[Path]:
     """Where the trunk weights of LPIPS may lie: the mirror, and the folder that torch.hub downloads to."""
     mirror = os.environ.get("FOURLENSES_MIRROR")
-    return [Path(mirror)] * bool(mirror) + [Path(torch.hub.get_dir()) / "checkpoints"]
+    return ([Path(mirror)] if mirror else []) + [Path(torch.hub.get_dir()) / "checkpoints"]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Figures and the paper, drawn from made-up results in a temporary folder."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 
 from figures import alignment, drawing, iris, sweep, training
 from fourlenses.artifacts import read_csv, write_csv
@@ -15,35 +17,33 @@ from stages import paper
 from tests import synthetic
 
 ROOT = Path(__file__).parents[1]
-PARAMS = """
-fetch: {dataset: mnist5k}
-networks:
-%s
-train: {seeds: [0, 1], epochs: 12, batch: 64, lr: 0.1, weight_decay: 5.0e-4, crop_padding: 2, flip: false,
-        precision: bfloat16, eps_l2: 1.5, eps_linf: 0.2, attack_steps: 3, floor_clean: 0.9, floor_robust: 0.5}
-invert: {n_targets: 30, steps: 200, step_l2: 1.0, precision: bfloat16, seed_images: [super-noise], losses: {%s}}
-judge: {n_bootstrap: 2000}
-draw: {standard: resnet-standard, robust: resnet-adversarial}
-"""
 
 
 def params() -> str:
-    networks = "\n".join(f"  {k}: {{architecture: {a}, recipe: {r}}}" for k, (a, r, _) in synthetic.NETWORKS.items())
-    losses = {"free": "{}", "transforms": "{transforms: true}"}
-    for name, (form, weight) in synthetic.LOSSES.items():
-        losses.setdefault(name, f"{{regularizer: {form}, weight: {weight}}}")
-    return PARAMS % (networks, ", ".join(f"{name}: {about}" for name, about in losses.items()))
+    """Parameters of a study of the made-up results, on top of the default study's; JSON is YAML."""
+    content = YAML(typ="safe").load(ROOT / "params.yaml")
+    content |= {"root": str(ROOT), "draw": {"standard": "resnet-standard", "robust": "resnet-adversarial"}}
+    content["networks"] = {
+        name: {"architecture": architecture, "recipe": recipe, "widths": [8, 16, 32]}
+        for name, (architecture, recipe, _) in synthetic.NETWORKS.items()
+    }
+    content["train"]["seeds"] = [0, 1]
+    content["invert"] |= {"n_targets": 30, "seed_images": ["super-noise"]}
+    content["invert"]["losses"] = {
+        name: {"regularizer": form, "weight": weight} if weight else {"transforms": name == "transforms"}
+        for name, (form, weight) in synthetic.LOSSES.items()
+    }
+    return json.dumps(content)
 
 
 def draw_all(folder: Path, out: Path) -> None:
     """Every figure, by the same functions that the command lines call."""
     tables, judges = folder / "results", folder / "results/judges.csv"
-    known = {name: (tables / f"train/{name}.csv", tables / f"train/{name}.json") for name in synthetic.NETWORKS}
     standard, robust = (folder / f"iris/resnet-{kind}.safetensors" for kind in ("standard", "adversarial"))
     iris.main(standard, robust, tables / "answers.csv", judges, out / "iris.svg")
     alignment.main(tables / "alignment.csv", judges, out / "alignment.svg")
     sweep.main(tables / "alignment.csv", out / "sweep.svg")
-    training.main([paths[0] for paths in known.values()], [paths[1] for paths in known.values()], out / "training.svg")
+    training.main(tables / "train", out / "training.svg")
 
 
 @pytest.fixture(scope="module")

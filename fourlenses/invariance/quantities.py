@@ -212,9 +212,8 @@ def judge_agreement(
     tied = [judge for judge, spread in zip(panel, np.ptp(scores[0], axis=0), strict=True) if spread == 0]
     if np.isnan(taus[0]).all():
         raise Undecided("all judges but one give every cell the same alignment")
-    undefined = np.isnan(taus).all(axis=1)
-    values = np.full(len(taus), np.nan)
-    values[~undefined] = (np.nanmin if every else np.nanmedian)(taus[~undefined], axis=1)
+    defined, values = ~np.isnan(taus).all(axis=1), np.full(len(taus), np.nan)
+    values[defined] = (np.nanmin if every else np.nanmedian)(taus[defined], axis=1)
     note = f"{', '.join(tied)} cannot rank: the same alignment everywhere" if tied else ""
     return Estimate(values, min(cell.n for cell in chosen), note)
 
