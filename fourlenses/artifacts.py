@@ -58,9 +58,9 @@ def sha256_tensor(tensor: "Tensor") -> str:
 
 
 def save_tensors(path: Path | str, tensors: Mapping[str, "Tensor"], manifest: Mapping[str, Any]) -> None:
-    """Write named tensors as safetensors, with the manifest and a SHA-256 per tensor in the header.
+    """Write named tensors as safetensors; the header holds the manifest, a SHA-256 per tensor and one of the manifest.
 
-    Raises ValueError if a floating-point tensor holds a value that is not finite.
+    Raises ValueError if a floating-point tensor or the manifest holds a value that is not finite.
     """
     import torch
     from safetensors.torch import save
@@ -70,13 +70,15 @@ def save_tensors(path: Path | str, tensors: Mapping[str, "Tensor"], manifest: Ma
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ValueError(f"tensor {name!r} for {Path(path).name} holds values that are not finite")
     header = dict(manifest) | {"sha256": {name: sha256_tensor(tensor) for name, tensor in contiguous.items()}}
+    header = json.loads(json.dumps(header, allow_nan=False))  # as it will be read: every key is text
+    header["digest"] = _digest(header)
     data = save(contiguous, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 def load_tensors(path: Path | str, prefix: str = "") -> tuple[dict[str, "Tensor"], dict[str, Any]]:
-    """Read the tensors whose names start with `prefix` (which is cut off) and the manifest, and check each SHA-256.
+    """Read the tensors whose names start with `prefix` (which is cut off) and the manifest, and check every SHA-256.
 
     Raises UserError if the file is absent, torn, no safetensors file of ours, or if a tensor is not what was written.
     """
@@ -91,11 +93,18 @@ def load_tensors(path: Path | str, prefix: str = "") -> tuple[dict[str, "Tensor"
     except FileNotFoundError:
         raise UserError(f"no file {path}", "the output of an earlier stage", "run `dvc repro`") from None
     except (SafetensorError, TypeError, KeyError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error})", "a whole safetensors file of this project", remedy) from None
+        given = f"{path} cannot be read ({error})"
+        raise UserError(given, "a whole safetensors file of this project", remedy) from None
+    if manifest.pop("digest", None) not in (None, _digest(manifest)):
+        raise UserError(f"the manifest of {path} is corrupt", "the SHA-256 that it was written with", remedy)
     for name, tensor in tensors.items():
         if sha256_tensor(tensor) != manifest["sha256"].get(name):
             raise UserError(f"tensor {name!r} of {path} is corrupt", "the SHA-256 in its manifest", remedy)
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, manifest
+
+
+def _digest(header: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()
 
 
 def write_json(path: Path | str, content: Any) -> None:
@@ -111,7 +120,7 @@ def read_json(path: Path | str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no file {path}", "the output of an earlier stage", "run `dvc repro`") from None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error})", "JSON", "run the stage that writes it again") from None
 
 
@@ -129,5 +138,5 @@ def read_csv(path: Path | str) -> "pd.DataFrame":
         return pd.read_csv(path)
     except FileNotFoundError:
         raise UserError(f"no file {path}", "the output of an earlier stage", "run `dvc repro`") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error})", "CSV", "run the stage that writes it again") from None

@@ -106,7 +106,8 @@ def projected_gradient(
     `norm`, a name in STEPS; `eps`, radius of the ball and `step_size`, length of a step, both in pixels of [0, 1];
     `generator`, if given each restart begins at random in the ball; `best`, return each image's best iterate, the
     first and the last included, and not just the last; `score`, what "best" means where the loss itself is random;
-    `decay`, let the length of the steps fall linearly to 0. The caller freezes the network. Raises FloatingPointError if a compared loss is not finite.
+    `decay`, let the length of the steps fall linearly to 0. The caller freezes the network.
+    Raises FloatingPointError if a compared loss is not finite.
     Source: Madry et al. 2018; robustness.attacker (Engstrom et al. 2019).
     """
     sign = -1.0 if targeted else 1.0

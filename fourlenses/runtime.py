@@ -164,7 +164,7 @@ def _digest(path: Path) -> str:
 
 def _code_digest() -> str:
     """SHA-256 over this project's modules that the stage has imported."""
-    files = {Path(m.__file__) for m in list(sys.modules.values()) if getattr(m, "__file__", None)}
+    files = {Path(m.__file__).resolve() for m in list(sys.modules.values()) if getattr(m, "__file__", None)}
     own = sorted(f for f in files if f.is_relative_to(ROOT / "fourlenses") or f.is_relative_to(ROOT / "stages"))
     return hashlib.sha256("".join(sha256_file(f) for f in own).encode()).hexdigest()
 

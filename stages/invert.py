@@ -10,8 +10,8 @@ from fourlenses import runtime
 from fourlenses.artifacts import load_tensors, save_tensors, write_csv
 from fourlenses.errors import UserError
 from fourlenses.invariance.invert import Settings, invert, null_errors, pick_targets
-from fourlenses.invariance.perceptual import TrunkDistance
 from fourlenses.invariance.losses import REGULARIZERS
+from fourlenses.invariance.perceptual import TrunkDistance
 from fourlenses.invariance.seeds import SEED_IMAGES
 from fourlenses.nets.zoo import load_network, load_trunks
 from fourlenses.params import choose, read_params
@@ -61,8 +61,12 @@ def main(network: str, data: Path, weights: Path, judges: Path, out: Path, table
         rows = []
         units = [(loss, start) for loss in losses for start in starts]
         for seed in seeds:
-            model = load_network(weights, seed, device)
-            null_low, null_median = np.quantile(null_errors(model, images.to(device)).cpu(), (0.05, 0.5))
+            model = load_network(weights, seed, device, network)
+            try:
+                null_low, null_median = np.quantile(null_errors(model, images.to(device)).cpu(), (0.05, 0.5))
+            except ValueError as zero:
+                given = f"{weights}, seed {seed}: {zero}"
+                raise UserError(given, "a network that tells images apart", "train it longer or wider") from None
             for loss, start in runtime.progress(units, f"invert {network} seed {seed}"):
                 name = f"seed{seed}/{loss}/{start}"
                 saved = this.resume.load(name.replace("/", "-"))

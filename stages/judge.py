@@ -11,7 +11,7 @@ from fourlenses import runtime
 from fourlenses.artifacts import load_tensors, read_csv, write_csv
 from fourlenses.errors import UserError
 from fourlenses.invariance.alignment import tabulate
-from fourlenses.invariance.judges import JUDGES, PANEL, choose, control, find_lpips, sanity
+from fourlenses.invariance.judges import JUDGES, PANEL, choose, control, find_lpips, look, sanity
 from fourlenses.nets.zoo import load_trunks
 from fourlenses.params import read_params
 
@@ -54,15 +54,21 @@ def main(trunks: Path, iris: Path, tables: Path, answers: Path, alignment: Path,
         for network in runtime.progress(networks, "judge"):
             tensors, _ = load_tensors(iris / f"{network}.safetensors")
             targets = tensors["targets"].to(device)
+            at_targets, at_seeds = look(distances.values(), targets), {}
             table = read_csv(tables / f"{network}.csv")
             for (seed, loss, start), cell in table.groupby(["seed", "loss", "seed_image"], sort=False):
                 x = tensors[f"seed{seed}/{loss}/{start}/x"].to(device)
-                seeds = tensors[f"seed_images/{start}"].to(device).expand_as(targets)
+                if start not in at_seeds:
+                    seeds = tensors[f"seed_images/{start}"].to(device).expand_as(targets)
+                    at_seeds[start] = look(distances.values(), seeds)
+                seen = look(distances.values(), x)
                 cell = cell.drop(columns=["label"]).reset_index(drop=True)
                 cell.insert(1, "recipe", networks[network].recipe)
                 cell.insert(1, "architecture", networks[network].architecture)
-                for name, distance in distances.items():
-                    cell[name] = choose(distance(x, targets), distance(x, seeds)).cpu().numpy()
+                for name, judge in distances.items():
+                    to_target = judge.between(seen[judge.see], at_targets[judge.see])
+                    to_seed = judge.between(seen[judge.see], at_seeds[start][judge.see])
+                    cell[name] = choose(to_target, to_seed).cpu().numpy()
                 rows.append(cell)
         seed_image = tensors[f"seed_images/{params.invert.seed_images[0]}"].to(device)
         checks = [

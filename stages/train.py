@@ -7,6 +7,7 @@ import pandas as pd
 
 from fourlenses import runtime
 from fourlenses.artifacts import load_tensors, save_tensors, write_csv, write_json
+from fourlenses.errors import UserError
 from fourlenses.nets import build
 from fourlenses.params import choose, read_params
 from fourlenses.training import RECIPES, HeldOut, Settings, Threat, accuracy, fit, robust_accuracy
@@ -23,7 +24,11 @@ def main(network: str, data: Path, out: Path, history: Path, metrics: Path) -> N
         metrics: test accuracy, clean and under PGD-20, with 95 % intervals (JSON)
     """
     params = read_params()
-    spec = params.networks[network]
+    try:
+        spec = params.networks[network]
+    except KeyError:
+        given = f"network {network!r} is unknown"
+        raise UserError(given, "a name under networks in params.yaml", "correct --network") from None
     norm, make_objective = choose("recipe", spec.recipe, RECIPES)
     eps = params.train.eps_linf if norm == "linf" else params.train.eps_l2
     threat = Threat(norm or "l2", eps, params.train.attack_steps)
@@ -77,7 +82,7 @@ def main(network: str, data: Path, out: Path, history: Path, metrics: Path) -> N
             result["seed"]: {"clean": result["clean"]["value"], "robust": result["robust"]["value"], **floors}
             for result in results
         }
-        save_tensors(out, weights, {"network": arguments, "accuracy": passed})
+        save_tensors(out, weights, {"name": network, "network": arguments, "accuracy": passed})
         write_csv(history, pd.DataFrame(rows))
         write_json(
             metrics,

@@ -44,7 +44,7 @@ def loss_of(network: nn.Module, x: torch.Tensor, y: torch.Tensor = Y) -> torch.T
         return F.cross_entropy(network(x), y, reduction="none")
 
 
-# robustness's normaliser clamps its input, and in recent torch the gradient of clamp is 0 where a pixel is exactly 0 or 1
+# robustness's normaliser clamps its input; in recent torch the gradient of clamp is 0 where a pixel is exactly 0 or 1
 NO_CLAMP = {"should_normalize": False}
 
 

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fourlenses.attacks import autocast, frozen, projected_gradient
-from fourlenses.invariance.perceptual import TrunkDistance
 from fourlenses.invariance.losses import REGULARIZERS, Context, random_transform, representation_error
+from fourlenses.invariance.perceptual import TrunkDistance
 from fourlenses.nets import Network
 from fourlenses.nets.folding import folded
 
@@ -98,11 +98,15 @@ def _balance(network: Network, penalty, context: Context, wanted: Tensor) -> flo
 def null_errors(network: Network, images: Float[Tensor, "n c h w"], batch: int = 500) -> Float[Tensor, " pairs"]:
     """||g(x_i) - g(x_j)|| / ||g(x_j)|| over all ordered pairs of different images: what "not identical" looks like.
 
-    The null of the matched-error rule, in the spirit of Feather et al. 2023; float64.
+    The null of the matched-error rule, in the spirit of Feather et al. 2023; float64. Raises ValueError if a
+    representation is zero.
     """
     with frozen(network):
         g = torch.cat([network.features(part) for part in images.split(batch)]).double()
-    errors = torch.cdist(g, g) / g.norm(dim=1)
+    norm = g.norm(dim=1)
+    if (norm == 0).any():
+        raise ValueError("an image's representation is zero: the relative error to it is undefined")
+    errors = torch.cdist(g, g) / norm
     return errors[~torch.eye(len(g), dtype=torch.bool, device=g.device)]
 
 

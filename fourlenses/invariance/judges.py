@@ -1,13 +1,13 @@
 """Judges: distances between images that stand in for a person in a two-alternative forced choice (2AFC).
 
-A judge is a callable distance(x, y) -> (n,) on images (n, c, h, w) in [0, 1], without gradient. No judge shares weights
+A judge is a Distance: d(x, y) -> (n,) on images (n, c, h, w) in [0, 1], without gradient. No judge shares weights
 with an evaluated network or with a regularizer.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,19 +16,45 @@ from torch import Tensor
 
 from fourlenses.artifacts import sha256_file
 from fourlenses.errors import UserError
-from fourlenses.invariance.perceptual import TrunkDistance, lpips_distance
+from fourlenses.invariance.perceptual import TrunkDistance, distance_of_units
 from fourlenses.nets.bridge import import_torchvision
 from fourlenses.nets.network import Network
 
-__all__ = ["JUDGES", "LPIPS_TRUNKS", "PANEL", "Judge", "TrunkDistance", "choose", "control", "find_lpips",
-           "lpips_distance", "sanity"]
-
-Distance = Callable[[Tensor, Tensor], Tensor]
-CHUNK = 256
+See = Callable[[Tensor], Any]  # images (n, c, h, w) in [0, 1] -> what a judge compares
 LPIPS_TRUNKS = {
     "alex": ("alexnet-owt-7be5be79.pth", "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"),
     "vgg": ("vgg16-397923af.pth", "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"),
 }
+
+
+def pixels(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """The images themselves, for judges that compare pixels."""
+    return x
+
+
+class Distance:
+    """d(x, y) = compare(see(x), see(y)) per image, without gradient, in float32 whatever the caller's autocast.
+
+    Judges that share `see` share what it gives: see `look`.
+    """
+
+    def __init__(self, compare: Callable[[Any, Any], Tensor], see: See = pixels) -> None:
+        self.compare, self.see = compare, see
+
+    @torch.no_grad()
+    def between(self, seen_x: Any, seen_y: Any) -> Float[Tensor, " n"]:
+        """The distance of two sets of images that `look` has seen."""
+        return self.compare(seen_x, seen_y)
+
+    def __call__(self, x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+        return self.between(look([self], x)[self.see], look([self], y)[self.see])
+
+
+@torch.no_grad()
+def look(judges: Iterable[Distance], x: Float[Tensor, "n c h w"]) -> dict[See, Any]:
+    """What the judges see of the images, once for each way of seeing and not once for each judge."""
+    with torch.autocast(x.device.type, enabled=False):
+        return {see: see(x.float()) for see in {judge.see for judge in judges}}
 
 
 class Judge(NamedTuple):
@@ -36,18 +62,6 @@ class Judge(NamedTuple):
 
     description: str
     build: Callable[[dict[str, Network]], Distance]
-
-
-def measured(distance: Distance) -> Distance:
-    """The distance without gradient, in float32 whatever the caller's autocast, in chunks so that memory is bounded."""
-
-    @torch.no_grad()
-    def judge(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
-        with torch.autocast(x.device.type, enabled=False):
-            pairs = zip(x.float().split(CHUNK), y.float().split(CHUNK), strict=True)
-            return torch.cat([distance(a, b) for a, b in pairs])
-
-    return judge
 
 
 def pixel_distance(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
@@ -74,17 +88,24 @@ def structural_distance(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"]
     return (1 - similarity).clamp_min(0)
 
 
-def trunk_judge(trunk: str) -> Callable[[dict[str, Network]], Distance]:
-    return lambda trunks: measured(TrunkDistance(trunks[trunk]))
+def through(trunk: TrunkDistance, weights: Sequence[Tensor] | None = None) -> Distance:
+    """The LPIPS form on a trunk, with one weight per channel (all ones when None)."""
+    return Distance(lambda x, y: distance_of_units(x, y, weights), trunk.units)
 
 
 JUDGES: dict[str, Judge] = {
-    "J1": Judge("LPIPS form on a standard network trained on other images", trunk_judge("standard")),
-    "J2": Judge("LPIPS form on an adversarially trained network of another architecture", trunk_judge("robust")),
-    "J3": Judge("LPIPS form on a random network", trunk_judge("random")),
-    "J4": Judge("L2 distance of pixels", lambda _trunks: measured(pixel_distance)),
-    "J5": Judge("1 - SSIM", lambda _trunks: measured(structural_distance)),
-    "J6": Judge("L2 distance after 4x4 average pooling", lambda _trunks: measured(pooled_distance)),
+    "J1": Judge(
+        "LPIPS form on a standard network trained on other images",
+        lambda trunks: through(TrunkDistance(trunks["standard"])),
+    ),
+    "J2": Judge(
+        "LPIPS form on an adversarially trained network of another architecture",
+        lambda trunks: through(TrunkDistance(trunks["robust"])),
+    ),
+    "J3": Judge("LPIPS form on a random network", lambda trunks: through(TrunkDistance(trunks["random"]))),
+    "J4": Judge("L2 distance of pixels", lambda _trunks: Distance(pixel_distance)),
+    "J5": Judge("1 - SSIM", lambda _trunks: Distance(structural_distance)),
+    "J6": Judge("L2 distance after 4x4 average pooling", lambda _trunks: Distance(pooled_distance)),
 }
 PANEL = ("J1", "J2", "J3", "J4", "J5", "J6")
 
@@ -94,14 +115,14 @@ def control(trunk: Network, generator: torch.Generator, draws: int = 10) -> dict
 
     It is what an LPIPS without its calibrated weights amounts to; each of the `draws` is a judge "J9-k".
     """
-    distance = TrunkDistance(trunk)
+    seen_by = TrunkDistance(trunk)
     with torch.no_grad():
         blank = next(trunk.parameters()).new_zeros(1, *trunk.image_shape)
-        channels = [u.shape[1] for u in distance.units(blank)]
+        channels = [u.shape[1] for u in seen_by.units(blank)]
     judges = {}
     for k in range(draws):
         weights = [torch.randn(c, generator=generator, device=generator.device).to(blank) for c in channels]
-        judges[f"J9-{k}"] = measured(TrunkDistance(trunk, weights=weights))
+        judges[f"J9-{k}"] = through(seen_by, weights)
     return judges
 
 
@@ -127,7 +148,7 @@ def lpips_judge(model: torch.nn.Module) -> Distance:
         x = x.expand(-1, 3, -1, -1)
         return F.interpolate(x, size=(64, 64), mode="bilinear", align_corners=False) if min(x.shape[2:]) < 32 else x
 
-    return measured(lambda x, y: model.to(x.device)(fit(x), fit(y), normalize=True).flatten())
+    return Distance(lambda x, y: model.to(x.device)(fit(x), fit(y), normalize=True).flatten())
 
 
 def find_lpips(net: str, folders: Sequence[Path | str]) -> tuple[Distance | None, str]:
@@ -161,7 +182,9 @@ def choose(distance_to_target: Float[Tensor, " n"], distance_to_seed: Float[Tens
     return (difference.sign() + 1) / 2
 
 
-def sanity(judge: Distance, targets: Float[Tensor, "n c h w"], seed_image: Float[Tensor, "c h w"]) -> dict[str, float]:
+def sanity(
+    judge: Callable[[Tensor, Tensor], Tensor], targets: Float[Tensor, "n c h w"], seed_image: Float[Tensor, "c h w"]
+) -> dict[str, float]:
     """What every judge must get exactly right: IRIs that are the target itself, and IRIs that are the seed image.
 
     Arguments: `targets`, at least two different images in [0, 1]; `seed_image`, another image.
@@ -170,8 +193,8 @@ def sanity(judge: Distance, targets: Float[Tensor, "n c h w"], seed_image: Float
     """
     seeds, others = seed_image.expand_as(targets), targets.roll(1, 0)
     to_seed, to_self = judge(targets, seeds), judge(targets, targets)
-    target_score = 100 * choose(to_self, to_seed).mean().item()
-    seed_score = 100 * choose(judge(seeds, targets), judge(seeds, seeds)).mean().item()
+    target_score = 100 * choose(to_self, to_seed).double().mean().item()
+    seed_score = 100 * choose(judge(seeds, targets), judge(seeds, seeds)).double().mean().item()
     forth = torch.cat([to_self, to_seed, judge(targets, others)])
     back = torch.cat([to_self, judge(seeds, targets), judge(others, targets)])
     non_negative = float((forth >= 0).all())

@@ -61,6 +61,9 @@ def random_transform(x: Float[Tensor, "n c h w"], generator: torch.Generator) ->
     angle, scale = u[0] * torch.pi / 18, 1 + 0.1 * u[1]
     shift = u[2:] / 7  # a grid spans 2, so 1/7 is 1/14 of the image
     cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
-    theta = torch.stack([torch.stack([cosine, -sine, shift[0]], 1), torch.stack([sine, cosine, shift[1]], 1)], 1)
+    height, width = x.shape[2:]  # a grid spans 2 in either direction, so a turn is one in pixels only with their ratio
+    rows = [torch.stack([cosine, -sine * (height / width), shift[0]], 1)]
+    rows += [torch.stack([sine * (width / height), cosine, shift[1]], 1)]
+    theta = torch.stack(rows, 1)
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, align_corners=False)

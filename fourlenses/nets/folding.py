@@ -11,7 +11,7 @@ from fourlenses.nets.network import Network
 
 @torch.no_grad()
 def folded(network: Network) -> Network:
-    """A frozen copy in which w <- w gamma / sqrt(var + eps) absorbs each batch normalisation that follows a convolution.
+    """A frozen copy in which w <- w gamma / sqrt(var + eps) absorbs the batch normalisation after a convolution.
 
     A convolution and a batch normalisation are taken as a pair where they stand side by side in one module; the copy is
     checked on random images, and where the pairs were none the plain frozen copy is returned.
@@ -21,7 +21,8 @@ def folded(network: Network) -> Network:
     for module in list(fast.modules()):
         children = list(module.named_children())
         for (first, conv), (second, norm) in zip(children, children[1:], strict=False):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and conv.out_channels == norm.num_features:
+            pair = isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            if pair and conv.out_channels == norm.num_features:
                 setattr(module, first, fuse_conv_bn_eval(conv, norm))
                 setattr(module, second, nn.Identity())
     like = next(network.parameters())

@@ -10,13 +10,16 @@ from fourlenses.errors import UserError
 from fourlenses.nets import Network, build
 
 
-def load_network(path: Path, seed: int, device: torch.device) -> Network:
-    """A trained network in evaluation mode, checked against the architecture that its manifest names.
+def load_network(path: Path, seed: int, device: torch.device, name: str | None = None) -> Network:
+    """A trained network in evaluation mode, checked against the architecture that its manifest gives, and its `name`.
 
-    Raises UserError if the file is torn, has no such seed, holds another architecture's tensors, or if the network's
-    accuracy is below the floor of its study: nothing is concluded from a network that did not learn.
+    Raises UserError if the file is torn, is another network's, has no such seed, holds another architecture's tensors,
+    or if the network's accuracy is below the floor of its study: nothing is concluded from one that did not learn.
     """
     tensors, manifest = load_tensors(path, f"seed{seed}/")
+    if name is not None and manifest.get("name") != name:
+        given = f"{path} holds {manifest.get('name', 'no trained network')}"
+        raise UserError(given, name, f"delete {path} and run `dvc repro`")
     if not tensors:
         known = ", ".join(manifest["accuracy"])
         raise UserError(f"{path} has no seed {seed}", f"one of {known}", "add it to train.seeds and run `dvc repro`")
@@ -44,7 +47,7 @@ def load_trunks(path: Path, device: torch.device) -> dict[str, Network]:
 
 
 def load_state(network: nn.Module, tensors: dict[str, torch.Tensor], name: str) -> None:
-    """Load tensors whose names and shapes must all be the network's; raises UserError that names the first to differ."""
+    """Load tensors whose names and shapes must all be the network's; raises UserError naming the first to differ."""
     expected = network.state_dict()
     for key in sorted(expected.keys() | tensors.keys()):
         ours = list(expected[key].shape) if key in expected else "no such tensor"

@@ -56,8 +56,9 @@ def fit(
         network, x, y, objective, settings, generator, evaluate=held_out.measure, state=state, history=history
     )
     try:
-        for state, history in progress(epochs, name, settings.epochs - len(history)):
-            resume.save(name, state, {"history": history})
+        for state, log in progress(epochs, name, settings.epochs - len(history)):
+            resume.save(name, state, {"history": log})
+            history = log
     except FloatingPointError as error:
         raise UserError(f"{name}: {error}", "a finite loss", "lower train.lr or the attack's radius") from None
     weights = final_weights(state)

@@ -16,13 +16,13 @@ from fourlenses.invariance import judges
 from fourlenses.invariance.judges import (
     JUDGES,
     PANEL,
-    TrunkDistance,
     choose,
     control,
     find_lpips,
-    lpips_distance,
+    look,
     sanity,
 )
+from fourlenses.invariance.perceptual import TrunkDistance, lpips_distance
 from fourlenses.nets import build
 
 SHAPE = (1, 28, 28)
@@ -174,13 +174,20 @@ def test_layers_default_to_the_stages_and_must_exist():
         TrunkDistance(TRUNKS["standard"], ["body.blok1"])(images(1), images(1))
 
 
-def test_judges_measure_in_float32_under_autocast_and_in_chunks(monkeypatch):
+def test_judges_measure_in_float32_under_autocast():
     x, y = images(7), images(7, seed=1)
     plain = PANELISTS["J1"](x, y)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(PANELISTS["J1"](x, y), plain)
-    monkeypatch.setattr(judges, "CHUNK", 3)
-    assert torch.allclose(PANELISTS["J1"](x, y), plain, rtol=1e-5)
+
+
+def test_judges_that_see_alike_look_once():
+    x, y = images(5), images(5, seed=1)
+    jury = PANELISTS | control(TRUNKS["standard"], torch.Generator().manual_seed(0))
+    seen_x, seen_y = look(jury.values(), x), look(jury.values(), y)
+    assert len(seen_x) == 5  # three trunks, the control's own copy, and pixels
+    for name, judge in jury.items():
+        assert torch.equal(judge.between(seen_x[judge.see], seen_y[judge.see]), judge(x, y)), name
 
 
 def noisy_pair(shape):
