@@ -25,7 +25,7 @@ THREAT = Threat("l2", 1.5, 3)
 
 
 def main(repetitions: int = 3, epochs: int = 6, batch: int = 64, out: Path = RESULTS) -> None:
-    """Time adversarial training (L2, eps 1.5, 3 steps) of one ResNet on 2,200 images of MNIST-5k, ours and robustness's.
+    """Time adversarial training (L2, eps 1.5, 3 steps) of a ResNet on 2,200 images of MNIST-5k, ours and robustness's.
 
     Both start from the same weights and see the same batches in the same order; each repetition is another seed.
 

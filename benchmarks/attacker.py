@@ -32,15 +32,15 @@ def attacker_model(network: Network) -> nn.Module:
     import_torchvision()
     from robustness.attacker import AttackerModel
 
-    normalize = network.normalize
-    model = AttackerModel(Keywords(network), SimpleNamespace(mean=normalize.mean.flatten(), std=normalize.std.flatten()))
-    model.normalizer = model.attacker.normalize = normalize
+    any_numbers = SimpleNamespace(mean=torch.zeros(1), std=torch.ones(1))
+    model = AttackerModel(Keywords(network), any_numbers)
+    model.normalizer = model.attacker.normalize = network.normalize
     return model
 
 
 @contextmanager
 def no_gpu_needed(device: torch.device) -> Iterator[None]:
-    """On a CPU: `.cuda()` does nothing and DataParallel is its module inside the block, as robustness has no CPU mode."""
+    """Inside the block on a CPU, `.cuda()` does nothing and DataParallel is its module: robustness has no CPU mode."""
     with ExitStack() as stack:
         if device.type == "cpu":
             for owner in (Tensor, nn.Module):

@@ -52,11 +52,12 @@ def fit(
     """
     saved = resume.load(name)
     state, history = (saved[0], saved[1]["history"]) if saved else ({}, [])
+    remaining = settings.epochs - len(history)
     epochs = train(
         network, x, y, objective, settings, generator, evaluate=held_out.measure, state=state, history=history
     )
     try:
-        for state, log in progress(epochs, name, settings.epochs - len(history)):
+        for state, log in progress(epochs, name, remaining):
             resume.save(name, state, {"history": log})
             history = log
     except FloatingPointError as error:

@@ -1,0 +1,62 @@
+"""The benchmarks start, and the table that they write says what its README promises; nothing here is timed."""
+
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.side_by_side import COLUMNS, RESULTS, interleaved, record
+from fourlenses.artifacts import read_csv
+from fourlenses.runtime import ROOT
+
+NAMES = ["adversarial-training", "inversion", "loading"]
+
+
+def check_ratio(row) -> None:
+    wanted = row.peer / row.ours if row.unit == "s" else row.ours / row.peer
+    assert row.ratio == pytest.approx(wanted, abs=0.006)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help(name):
+    command = [sys.executable, "-m", f"benchmarks.{name.replace('-', '_')}", "--help"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert shown.returncode == 0, shown.stderr
+    assert "--repetitions" in shown.stdout
+
+
+def test_results():
+    table = read_csv(RESULTS)
+    assert list(table.columns) == COLUMNS
+    assert set(NAMES) <= set(table["name"])
+    assert not table.duplicated(["name", "device"]).any()
+    assert table.notna().all(axis=None)
+    for row in table.itertuples():
+        assert row.unit == "s" or row.unit.endswith("/s")
+        check_ratio(row)
+
+
+def test_record_replaces_its_own_row_only(tmp_path, capsys):
+    out = tmp_path / "results.csv"
+    cpu = {"device": "cpu", "threads": 2}
+    record("inversion", cpu, 2.0, 7.0, "peer", "s", "old", out)
+    record("loading", cpu, 900.0, 100.0, "peer", "images/s", "faster", out)
+    record("inversion", {"device": "gpu", "threads": 1}, 1.0, 3.0, "peer", "s", "elsewhere", out)
+    record("inversion", cpu, 2.0, 6.0, "peer", "s", "new", out)
+    table = read_csv(out)
+    assert table[["name", "device", "ratio"]].values.tolist() == [
+        ["inversion", "cpu", 3.0],
+        ["inversion", "gpu", 3.0],
+        ["loading", "cpu", 9.0],
+    ]
+    assert table["note"].tolist() == ["2 threads; new", "1 thread; elsewhere", "2 threads; faster"]
+    for row in table.itertuples():
+        check_ratio(row)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("inversion: 3.00 times peer on cpu")
+
+
+def test_sides_take_turns():
+    order = []
+    _, results = interleaved(3, ours=lambda k: order.append(("ours", k)) or k, peer=lambda k: order.append(("peer", k)))
+    assert order == [("ours", 0), ("peer", 0), ("peer", 1), ("ours", 1), ("ours", 2), ("peer", 2)]
+    assert results == {"ours": [0, 1, 2], "peer": [None] * 3}

@@ -1,0 +1,78 @@
+"""Recipes: which modes the network is in, and which images the loss is taken of."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from fourlenses.attacks import frozen
+from fourlenses.nets import build
+from fourlenses.training.recipes import RECIPES, Threat
+
+SHAPE = (1, 8, 8)
+X = torch.rand(16, *SHAPE, generator=torch.Generator().manual_seed(1))
+Y = torch.arange(16) % 3
+THREATS = {"adversarial-l2": Threat("l2", 0.5, 2), "adversarial-linf": Threat("linf", 0.1, 3)}
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    return build("resnet", widths=[4, 8], n_classes=3, image_shape=SHAPE, generator=generator).train()
+
+
+def watched(network: nn.Module) -> list[tuple[bool, torch.Tensor]]:
+    """(training mode, images) of every pass, as they happen."""
+    passes = []
+    network.register_forward_pre_hook(lambda module, args: passes.append((module.training, args[0].detach().clone())))
+    return passes
+
+
+def test_standard_is_cross_entropy_in_training_mode(network):
+    passes = watched(network)
+    objective = RECIPES["standard"][1]("float32", THREATS["adversarial-l2"])
+    loss, logits = objective(network, X, Y, torch.Generator())
+    assert [mode for mode, _ in passes] == [True]
+    torch.testing.assert_close(loss, F.cross_entropy(logits, Y))
+    assert network.body.stem[1].num_batches_tracked == 1
+
+
+@pytest.mark.parametrize("recipe", THREATS)
+def test_adversarial_attacks_in_evaluation_mode_and_trains_in_training_mode(network, recipe):
+    threat = THREATS[recipe]
+    passes = watched(network)
+    loss, logits = RECIPES[recipe][1]("float32", threat)(network, X, Y, torch.Generator().manual_seed(0))
+    assert [mode for mode, _ in passes] == [False] * threat.steps + [True]
+    assert network.body.stem[1].num_batches_tracked == 1, "the attack's passes do not count"
+    last = passes[-1][1]
+    moved = (last - X).flatten(1)
+    size = moved.norm(dim=1) if threat.norm == "l2" else moved.abs().amax(1)
+    assert last.min() >= 0 and last.max() <= 1
+    assert (size <= threat.eps * 1.00001).all() and (size > 0.5 * threat.eps).all()
+    with frozen(network), torch.no_grad():
+        assert F.cross_entropy(network(last), Y) > F.cross_entropy(network(X), Y)
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    torch.testing.assert_close(loss.detach(), F.cross_entropy(logits.detach(), Y))
+
+
+def test_l2_starts_at_the_image_and_linf_at_random(network):
+    starts = {}
+    for recipe, threat in THREATS.items():
+        passes = watched(network)
+        for seed in (0, 1):
+            RECIPES[recipe][1]("float32", threat)(network, X, Y, torch.Generator().manual_seed(seed))
+        starts[recipe] = passes[0][1], passes[threat.steps + 1][1]
+    assert all(torch.equal(start, X) for start in starts["adversarial-l2"])
+    assert not torch.equal(*starts["adversarial-linf"])
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_bfloat16_gives_nearly_the_loss_of_float32(network, recipe):
+    norm, make = RECIPES[recipe]
+    threat = Threat(norm or "l2", 0.1, 2)
+    losses = [
+        float(make(precision, threat)(network, X, Y, torch.Generator().manual_seed(0))[0].detach())
+        for precision in ("float32", "bfloat16")
+    ]
+    assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.02)
