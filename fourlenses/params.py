@@ -2,12 +2,22 @@
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fourlenses.errors import UserError
 
+Item = TypeVar("Item")
+
+
+def _different(items: list) -> list:
+    if len(set(items)) < len(items):
+        raise ValueError("every entry once: what is there twice would count twice")
+    return items
+
+
+Several = Annotated[list[Item], Field(min_length=1), AfterValidator(_different)]  # one or more, each once
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -16,7 +26,7 @@ Precision = Literal["bfloat16", "float32"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Fetch(Section):
@@ -31,11 +41,18 @@ class Fetch(Section):
 class NetworkSpec(Section):
     architecture: str  # a name in fourlenses.nets.NETWORKS
     recipe: str  # a name in fourlenses.training.RECIPES
-    widths: list[Count]  # channels of each stage
+    widths: list[Count] | None = None  # channels of each stage, for the small networks; the others have their own
+
+
+class Trunk(NetworkSpec):
+    recipe: Literal["standard", "adversarial-l2", "untrained"]  # untrained: as drawn
+
+
+TRUNKS = Literal["standard", "robust", "random", "regularizer"]
 
 
 class Train(Section):
-    seeds: Annotated[list[int], Field(min_length=1)]
+    seeds: Several[int]
     epochs: Count
     batch: Count
     lr: Positive  # peak of the one-cycle schedule
@@ -55,8 +72,9 @@ class Judges(Section):
     seed: int
     epochs: Count
     eps_l2: Positive  # of the adversarially trained trunk
-    trunks: dict[Literal["standard", "robust", "random", "regularizer"], NetworkSpec]  # recipe "untrained": as drawn
-    lpips: list[Literal["alex", "vgg"]]  # calibrated LPIPS beside the panel, where its weights can be had
+    trunks: dict[TRUNKS, Trunk]  # all four
+    # calibrated LPIPS beside the panel, where its weights can be had
+    lpips: Annotated[list[Literal["alex", "vgg"]], AfterValidator(_different)]
 
 
 class Loss(Section):
@@ -76,7 +94,7 @@ class Invert(Section):
     steps: Count
     step_l2: Positive  # length of every step, in pixels of [0, 1]
     precision: Precision
-    seed_images: Annotated[list[str], Field(min_length=1)]  # names in fourlenses.invariance.SEED_IMAGES
+    seed_images: Several[str]  # names in fourlenses.invariance.SEED_IMAGES
     losses: dict[str, Loss]
 
 
@@ -100,12 +118,20 @@ class Params(Section):
     draw: Draw
 
     @model_validator(mode="after")
-    def _names_exist(self) -> "Params":
+    def _sections_agree(self) -> "Params":
         for name in (self.draw.standard, self.draw.robust):
             if name not in self.networks:
                 raise ValueError(f"draw names the network {name!r}, which is not in networks")
         if "free" not in self.invert.losses:
             raise ValueError("invert.losses must have the regularizer-free loss, named 'free'")
+        missing = [name for name in get_args(TRUNKS) if name not in self.judges.trunks]
+        if missing:
+            raise ValueError(f"judges.trunks must have {', '.join(missing)}")
+        fewest = min(self.fetch.n_train, self.fetch.n_judges)
+        if self.train.batch > fewest:
+            raise ValueError(f"train.batch must be at most {fewest}, so that fetch.n_train and fetch.n_judges fill one")
+        if self.invert.n_targets > self.fetch.n_test:
+            raise ValueError(f"invert.n_targets must be at most fetch.n_test, which is {self.fetch.n_test}")
         return self
 
 
@@ -122,7 +148,7 @@ def read_params(path: Path | str = "params.yaml") -> Params:
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no {path} in {Path.cwd()}", "a study folder", "run the stage from one") from None
-    except YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML ({error})", "key: value lines", "correct that line") from None
     try:
         params = Params.model_validate(content)
@@ -144,9 +170,9 @@ def choose(kind: str, name: str, registry: dict) -> object:
 
 
 def _explain(path: Path, error: ValidationError) -> UserError:
-    """The first problem, in one line."""
-    first = error.errors()[0]
-    key = ".".join(map(str, first["loc"])) or "the file"
+    """The first problem, in one line; a misspelled key before the right one that is then missing."""
+    first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "the file"
     if first["type"] == "extra_forbidden":
         allowed = _fields(first["loc"][:-1])
         close = difflib.get_close_matches(str(first["loc"][-1]), allowed, 1)
@@ -156,6 +182,12 @@ def _explain(path: Path, error: ValidationError) -> UserError:
         return UserError(f"{path}: key {key} is missing", "every key to be set", "add it")
     if first["type"] == "value_error":
         return UserError(f"{path}: {key} is inconsistent", str(first["ctx"]["error"]), "correct it")
+    if first["type"] in ("model_type", "dict_type"):
+        return UserError(f"{path}: {key} is {first['input']!r}", "keys with values", "fill it in")
+    if first["type"] == "too_short":
+        return UserError(f"{path}: {key} is {first['input']!r}", "at least one entry", "add one")
+    if first["loc"][-1] == "[key]":
+        return UserError(f"{path}: unknown key {key}", first["msg"].removeprefix("Input should be "), "correct it")
     expected = first["msg"].removeprefix("Input should be ")
     return UserError(f"{path}: {key} is {first['input']!r}", expected, "correct it")
 

@@ -1,6 +1,5 @@
 """Files appear whole or not at all, say what they hold, and give it back bit by bit."""
 
-import json
 import os
 import signal
 import subprocess
@@ -166,32 +165,33 @@ def test_link_into_a_cache_is_replaced_and_the_cache_untouched(tmp_path):
 
 
 WRITER = """
-import sys, torch
-from fourlenses.artifacts import save_tensors
+import sys
+from fourlenses.artifacts import write_json
 for i in range(10**6):
-    save_tensors(sys.argv[1], {"x": torch.full((300_000,), float(i))}, {"i": i})
+    write_json(sys.argv[1], [i] * 100_000)
     print(i, flush=True)
 """
 
 
 def test_killed_writer_leaves_a_whole_file(tmp_path):
-    path = tmp_path / "t"
-    for delay in (0.0, 0.004, 0.011):
+    path = tmp_path / "j"
+    for delay in (0.0, 0.003, 0.007, 0.015, 0.03):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True)
         for _ in range(3):
             written = int(writer.stdout.readline())
         time.sleep(delay)
         writer.send_signal(signal.SIGKILL)
         writer.communicate()
-        tensors, manifest = load_tensors(path)
-        assert manifest["i"] >= written and (tensors["x"] == manifest["i"]).all()
-    save_tensors(path, {}, {})
+        content = read_json(path)
+        assert len(content) == 100_000 and written <= content[0] == content[-1]
+    write_json(path, {})
     assert list(tmp_path.iterdir()) == [path], "the next write takes away what the killed one left"
 
 
+text = st.text(st.characters(codec="utf-8"))
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
     max_leaves=8,
 )
 
@@ -199,14 +199,9 @@ json_values = st.recursive(
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=json_values)
 def test_json_comes_back(tmp_path, content):
-    try:
-        json.dumps(content, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # a lone surrogate is no text
-        return
     write_json(tmp_path / "j", content)
     assert read_json(tmp_path / "j") == content
-    text = (tmp_path / "j").read_bytes()
-    assert text.endswith(b"\n") and b"\r" not in text
+    assert (tmp_path / "j").read_bytes().endswith(b"\n")
 
 
 def test_json_bytes_do_not_depend_on_the_order(tmp_path):
