@@ -1,6 +1,9 @@
 # make repro            the default study: images -> networks -> verdicts, figures, paper
 # make repro STUDY=name studies/name
 # make test             every test
+# make readme           write the verdicts, accuracies and minutes of the results into README.md
+# make verify           hash outputs and the DVC cache against dvc.lock; QUARANTINE=1 moves what is corrupt away
+# make tidy             list what no stage owns; APPLY=1 deletes it
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 STUDY ?=
@@ -31,7 +34,16 @@ test: setup
 	ruff check .
 	python -m pytest
 
+readme: setup
+	python -m stages.readme
+
+verify: setup
+	python -m stages.verify $(if $(QUARANTINE),--quarantine)
+
+tidy: setup
+	python -m stages.tidy $(if $(APPLY),--apply)
+
 lock: setup  ## exact versions and hashes of everything, for Python 3.11 and newer
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra test --no-header --no-annotate pyproject.toml --output-file requirements.lock --upgrade
 
-.PHONY: help setup repro test lock
+.PHONY: help setup repro test readme verify tidy lock

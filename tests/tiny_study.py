@@ -1,0 +1,77 @@
+"""A study of 8x8 images that trains in a second, for tests of whole stages without DVC."""
+
+from pathlib import Path
+
+import torch
+from commands import ROOT
+from ruamel.yaml import YAML
+
+from fourlenses.artifacts import save_tensors
+
+NETWORK = {"architecture": "resnet", "widths": [4, 8]}
+PARAMS = {
+    "fetch": {"dataset": "digits", "n_train": 64, "n_judges": 64, "n_calibration": 24, "n_test": 24, "seed": 0},
+    "networks": {
+        "robust": NETWORK | {"recipe": "adversarial-linf"},
+        "plain": NETWORK | {"recipe": "standard"},
+        "other": NETWORK | {"recipe": "standard", "architecture": "vgg"},
+    },
+    "train": {
+        "seeds": [0, 1], "epochs": 4, "batch": 16, "lr": 0.1, "weight_decay": 5e-4, "crop_padding": 1, "flip": True,
+        "ema_decay": 0.5, "precision": "bfloat16", "eps_l2": 0.2, "eps_linf": 0.05, "attack_steps": 2,
+        "floor_clean": 0.0, "floor_robust": 0.0,
+    },
+    "judges": {
+        "seed": 1000, "epochs": 2, "eps_l2": 0.2, "lpips": [],
+        "trunks": {
+            name: NETWORK | {"recipe": recipe}
+            for name, recipe in {
+                "standard": "standard", "robust": "adversarial-l2", "random": "untrained", "regularizer": "standard",
+            }.items()
+        },
+    },
+    "invert": {
+        "n_targets": 6, "steps": 40, "step_l2": 1.0, "precision": "bfloat16", "seed_images": ["super-noise"],
+        "losses": {"free": {}, "transforms": {"transforms": True}, "away-1": {"regularizer": "away", "weight": 1.0}},
+    },
+    "judge": {"n_bootstrap": 50},
+    "draw": {"standard": "plain", "robust": "robust"},
+}  # fmt: skip
+
+
+def make(folder: Path, **train: object) -> Path:
+    """Write the parameters, with changes in the section `train`, and the images: three classes of noisy stripes."""
+    params = PARAMS | {"root": str(ROOT), "train": PARAMS["train"] | train}
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "params.yaml", "w") as file:
+        YAML(typ="safe").dump(params, file)
+    for i, split in enumerate(("train", "judges", "calibration", "test")):
+        n = params["fetch"][f"n_{split}"]
+        stream = torch.Generator().manual_seed(i)
+        y = torch.arange(n) % 3
+        stripes = (torch.arange(8).view(1, 8) // (y.view(n, 1) + 1) % 2).view(n, 1, 1, 8)
+        x = 150 * stripes.expand(n, 1, 8, 8) + torch.randint(0, 100, (n, 1, 8, 8), generator=stream)
+        save_tensors(folder / f"data/{split}.safetensors", {"x": x.byte(), "y": y}, {"classes": ["a", "b", "c"]})
+    return folder
+
+
+def train(network: str) -> list[str]:
+    """The command of the train stage, as in dvc.yaml, after `python`."""
+    outputs = f"--out models/{network}.safetensors --history results/{network}.csv --metrics results/{network}.json"
+    return f"-m stages.train --network {network} --data data {outputs}".split()
+
+
+def train_judges() -> list[str]:
+    return "-m stages.train_judges --data data --out models/judges.safetensors --metrics results/judges.json".split()
+
+
+def invert(network: str) -> list[str]:
+    inputs = f"--data data --weights models/{network}.safetensors --judges models/judges.safetensors"
+    outputs = f"--out iris/{network}.safetensors --table results/invert/{network}.csv"
+    return f"-m stages.invert --network {network} {inputs} {outputs}".split()
+
+
+def judge() -> list[str]:
+    inputs = "--trunks models/judges.safetensors --iris iris --tables results/invert"
+    outputs = "--answers results/answers.csv --alignment results/alignment.csv --judges results/judges.csv"
+    return f"-m stages.judge {inputs} {outputs}".split()
