@@ -10,6 +10,7 @@ STUDY ?=
 FOLDER := $(if $(STUDY),studies/$(STUDY),.)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+unexport PYTHONDONTWRITEBYTECODE  # twenty processes a study import PyTorch; bytecode halves the wait
 # A folder of data sets beside the checkout saves downloads; each file is checked as if it had been downloaded.
 export FOURLENSES_MIRROR ?= $(wildcard $(abspath ../shared/datasets))
 
@@ -28,7 +29,9 @@ setup: $(BIN)/.installed  ## the virtual environment
 
 repro: setup
 	@test -e $(FOLDER)/dvc.yaml || { echo "error: no study $(STUDY); expected one of: $(notdir $(wildcard studies/*)); make repro STUDY=name" >&2; exit 2; }
+	cd $(FOLDER) && python -m stages.check
 	dvc repro $(FOLDER)/dvc.yaml
+	python -m stages.readme
 
 test: setup
 	ruff check .

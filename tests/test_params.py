@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 
 from fourlenses.errors import UserError
 from fourlenses.params import choose, read_params
+from stages import check
 
 ROOT = Path(__file__).parents[1]
 STUDIES = [ROOT / "params.yaml", *sorted(ROOT.glob("studies/*/params.yaml"))]
@@ -83,11 +84,11 @@ MISTAKES = {
     "floor above one": ({"train/floor_clean": 1.5}, "train.floor_clean is 1.5", "less than or equal to 1"),
     "unknown precision": ({"train/precision": "float16"}, "train.precision is 'float16'", "'bfloat16' or 'float32'"),
     "width of zero": ({"networks/resnet-standard/widths": [8, 0]}, "resnet-standard.widths.1 is 0", "equal to 1"),
-    "trunk of another threat": ({"judges/trunks/robust/recipe": "adversarial-linf"}, "robust.recipe", "adversarial-l2"),
+    "trunk of another threat": ({"judges/trunks/robust/recipe": "adversarial-linf"}, "robust.recipe", "adversarial"),
     "weight of nothing": ({"invert/losses/free/weight": 1.0}, "invert.losses.free is inconsistent", "or neither"),
-    "regularizer of weight 0": ({"invert/losses/free/regularizer": "away"}, "losses.free is inconsistent", "or neither"),
+    "regularizer of weight 0": ({"invert/losses/free/regularizer": "away"}, "free is inconsistent", "or neither"),
     "no bare loss": ({"invert/losses/free": None}, "the file is inconsistent", "named 'free'"),
-    "figure of no network": ({"draw/robust": "resnet"}, "the file is inconsistent", "'resnet', which is not in networks"),
+    "figure of no network": ({"draw/robust": "resnet"}, "is inconsistent", "'resnet', which is not in networks"),
     "more targets than images": ({"invert/n_targets": 9999}, "inconsistent", "n_targets must be at most fetch.n_test"),
     "batch beyond the images": ({"train/batch": 9999}, "inconsistent", "train.batch must be at most 1400"),
     "section that is a number": ({"train": 3}, "train is 3", "expected keys with values"),
@@ -125,7 +126,7 @@ def test_absent_file_is_one_line(tmp_path, monkeypatch):
 
 
 def test_numbers_are_read_as_dvc_reads_them(study, tmp_path):
-    study({})
+    study({"train/lr": 0.1})
     text = (tmp_path / "params.yaml").read_text()
     assert "lr: 0.1" in text
     (tmp_path / "params.yaml").write_text(text.replace("lr: 0.1", "lr: 1e-3"))
@@ -150,3 +151,22 @@ def test_choose_gives_the_entry_or_the_names():
     text = message(choose, "seed image", "supernoise", registry)
     assert text == "seed image 'supernoise' is unknown; expected one of super-noise, black; did you mean super-noise?"
     assert message(choose, "seed image", "zzz", registry).endswith("did you mean super-noise?")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, None),
+        ({"networks/resnet-standard/recipe": "standrad"}, "did you mean standard?"),
+        ({"networks/resnet-standard/architecture": "resnett"}, "did you mean resnet?"),
+        ({"fetch/dataset": "mnist5"}, "did you mean mnist5k?"),
+        ({"invert/seed_images": ["super-nose"]}, "did you mean super-noise?"),
+        ({"invert/losses/free": {"regularizer": "awya", "weight": 1.0}}, "did you mean away?"),
+    ],
+)
+def test_names_are_looked_up_before_a_study_runs(study, changes, words):
+    study(changes)
+    if words is None:
+        check.main()
+    else:
+        assert words in message(check.main)

@@ -197,12 +197,12 @@ def test_second_run_of_a_stage_is_refused_until_the_first_is_dead(tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="a stage dies with its parent on Linux only")
 def test_stage_dies_with_its_parent(tmp_path):
-    body = 'Path("held").touch()\ntry:\n    time.sleep(60)\nfinally:\n    Path("ended").touch()'
+    body = 'try:\n    Path("held").touch()\n    time.sleep(60)\nfinally:\n    Path("ended").touch()'
     child = script(tmp_path, body)
     parent = start(tmp_path, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '{child}'])")
     wait_for((tmp_path / "held").exists, parent)
     parent.kill()
-    wait_for((tmp_path / "ended").exists, seconds=20)
+    wait_for((tmp_path / "ended").exists, seconds=50)
     parent.wait()
 
 

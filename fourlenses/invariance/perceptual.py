@@ -50,7 +50,8 @@ class TrunkDistance:
     """The LPIPS form on the layers of a frozen copy of a network, differentiable in x.
 
     Arguments: `network`, the trunk (copied, in evaluation mode, batch normalisation folded); `layers`, names of
-    layers that give maps, by default one per stage; `weights`, one vector of channel weights per layer, all ones when None.
+    layers that give maps, by default one per stage; `weights`, one vector of channel weights per layer, all ones when
+    None.
     Raises: UserError when the trunk has no stages and no layers are given.
     """
 

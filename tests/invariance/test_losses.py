@@ -42,8 +42,9 @@ def test_away_is_small_far_from_the_target_and_toward_near_the_seed():
     context = Context(
         targets, seeds, lambda x: (x - targets).flatten(1).norm(dim=1), lambda x: (x - seeds).flatten(1).norm(dim=1)
     )
+    places = [torch.full((2, 1, 4, 4), level) for level in (1.0, 0.5, 0.0)]
     for name in ("away", "toward"):
-        at_target, between, at_seed = (REGULARIZERS[name](torch.full((2, 1, 4, 4), v), context) for v in (1.0, 0.5, 0.0))
+        at_target, between, at_seed = (REGULARIZERS[name](x, context) for x in places)
         assert (at_target > between).all() and (between > at_seed).all()
     assert (REGULARIZERS["away"](targets, context) == 0).all() and (REGULARIZERS["toward"](seeds, context) == 0).all()
 
