@@ -27,6 +27,8 @@ def study(folder, dataset, *sizes):
         "n_judges": sizes[1],
         "n_calibration": sizes[2],
         "n_test": sizes[3],
+        "batch": min(sizes[:2]),
+        "n_targets": 1,
     }
     for i, line in enumerate(lines):
         key = line.split(":")[0].strip()
