@@ -12,6 +12,8 @@ from fourlenses.nets import build
 from fourlenses.params import choose, read_params
 from fourlenses.training import RECIPES, HeldOut, Settings, Threat, accuracy, fit, robust_accuracy
 
+COLUMNS = ["network", "seed", "epoch", "lr", "loss", "accuracy_train", "accuracy_clean", "accuracy_robust"]
+
 
 def main(network: str, data: Path, out: Path, history: Path, metrics: Path) -> None:
     """Train one network by its recipe, every seed in turn; goes on where an interrupted run stopped.
@@ -83,7 +85,7 @@ def main(network: str, data: Path, out: Path, history: Path, metrics: Path) -> N
             for result in results
         }
         save_tensors(out, weights, {"name": network, "network": arguments, "accuracy": passed})
-        write_csv(history, pd.DataFrame(rows))
+        write_csv(history, pd.DataFrame(rows, columns=COLUMNS))
         write_json(
             metrics,
             {

@@ -133,7 +133,8 @@ def test_run_log_has_one_row_for_each_stage_and_item(study):
 
 def script(folder, body: str, before: str = "") -> str:
     lines = "".join(f"    {line}\n" for line in body.strip().splitlines())
-    head = "import time\nfrom pathlib import Path\nfrom fourlenses import runtime\n"
+    head = "import signal, time\nfrom pathlib import Path\nfrom fourlenses import runtime\n"
+    head += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where tests run in the background
     head += "from fourlenses.artifacts import write_json, atomic_path\nfrom fourlenses.errors import UserError\n"
     (folder / "script.py").write_text(f"{head}{before}\ndef main(n: int = 0) -> None:\n{lines}\nruntime.run(main)\n")
     return "script.py"
