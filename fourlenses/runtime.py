@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRATCH = Path(".resume")  # of the study; ignored by Git
 RUNS = Path("results/runs.csv")
 MANIFESTS = Path("results/manifests")
+MACOS = sys.platform == "darwin"  # where peak memory is counted in bytes
 Item = TypeVar("Item")
 
 
@@ -129,7 +130,8 @@ def environment() -> dict[str, Any]:
     import numpy
     import torch
 
-    text = os.environ.get("FOURLENSES_THREADS") or str(len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    text = os.environ.get("FOURLENSES_THREADS") or str(cores)
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"FOURLENSES_THREADS={text}", "a whole number from 1", "set it so, or unset it")
     torch.set_num_threads(int(text))
@@ -178,7 +180,7 @@ def _log(name: str, item: str, seconds: float, resumed: bool, environment: Mappi
         "item": item,
         "seconds": round(seconds, 1),
         "resumed": int(resumed),
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if MACOS else 2**10),
         "cores": os.cpu_count(),
         "threads": environment.get("threads", 1),
         "device": environment.get("device", "cpu"),

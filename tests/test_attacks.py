@@ -1,105 +1,14 @@
-"""Projected gradient: against robustness and foolbox, and what must hold whatever the network."""
-
-from collections import namedtuple
+"""Projected gradient: what must hold whatever the network."""
 
 import pytest
 import torch
+from attacked import L2, LINF, SHAPE, X, Y, attack, loss_of, stream, trained_a_little
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
-from torch.nn import functional as F
 
 from fourlenses.attacks import STEPS, cross_entropy, frozen, projected_gradient
-from fourlenses.nets import build
-from fourlenses.nets.bridge import import_torchvision
 
-SHAPE = (3, 12, 12)
-
-
-def stream(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def trained_a_little(seed: int = 0) -> nn.Module:
-    """A network whose batch normalisation has statistics of its own."""
-    network = build("resnet", widths=[4, 8], n_classes=5, image_shape=SHAPE, generator=stream(seed), mean=0.4, std=0.3)
-    for _ in range(5):
-        network(torch.rand(32, *SHAPE, generator=stream(1)))
-    return network
-
-
-X = torch.rand(8, *SHAPE, generator=stream(2))
-Y = torch.randint(5, (8,), generator=stream(3))
-L2 = {"norm": "l2", "eps": 0.5, "step_size": 0.2, "steps": 5}
-LINF = {"norm": "linf", "eps": 0.05, "step_size": 0.02, "steps": 5}
-
-
-def attack(network: nn.Module, x: torch.Tensor = X, y: torch.Tensor = Y, **options) -> torch.Tensor:
-    with frozen(network):
-        return projected_gradient(cross_entropy(network, y), x, **options)
-
-
-def loss_of(network: nn.Module, x: torch.Tensor, y: torch.Tensor = Y) -> torch.Tensor:
-    with frozen(network), torch.no_grad():
-        return F.cross_entropy(network(x), y, reduction="none")
-
-
-# robustness's normaliser clamps its input; in recent torch the gradient of clamp is 0 where a pixel is exactly 0 or 1
-NO_CLAMP = {"should_normalize": False}
-
-
-class Wrapped(nn.Module):
-    """The network as robustness calls its models."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x, with_latent=False, fake_relu=False, no_relu=False):
-        return self.network(x)
-
-
-@pytest.fixture
-def attacker(monkeypatch):
-    """robustness's own attacker of a network, on the CPU."""
-    import_torchvision()
-    from robustness.attacker import AttackerModel
-
-    monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self)
-    statistics = namedtuple("Statistics", "mean std")(torch.zeros(3), torch.ones(3))
-    # evaluation mode: in training mode it would update the batch-norm statistics after its attack
-    return lambda network: AttackerModel(Wrapped(network), statistics).eval()
-
-
-@pytest.mark.parametrize("targeted", [False, True])
-@pytest.mark.parametrize("best", [False, True])
-@pytest.mark.parametrize(("constraint", "options"), [("2", L2), ("inf", LINF)])
-def test_iterates_are_those_of_robustness(attacker, constraint, options, best, targeted):
-    """In float64, since the sign of a gradient near zero is rounding noise."""
-    network = trained_a_little().double()
-    x = X.double()
-    theirs_model = attacker(network)
-    for steps in (1, 2, 5):
-        ours = attack(network, x, **options | {"steps": steps}, best=best, targeted=targeted)
-        budget = {"eps": options["eps"], "step_size": options["step_size"], "iterations": steps}
-        _, theirs = theirs_model(
-            x, Y, make_adv=True, constraint=constraint, targeted=targeted, use_best=best, **NO_CLAMP, **budget
-        )
-        assert (theirs - x).abs().max() > 1e-3
-        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
-
-
-@pytest.mark.parametrize(("name", "options"), [("L2PGD", L2), ("LinfPGD", LINF)])
-def test_loss_reached_is_that_of_foolbox(name, options):
-    import foolbox
-
-    network = trained_a_little().eval()
-    model = foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu")
-    peer = getattr(foolbox.attacks, name)(abs_stepsize=options["step_size"], steps=5, random_start=False)
-    _, theirs, _ = peer(model, X, foolbox.criteria.Misclassification(Y), epsilons=options["eps"])
-    ours = attack(network, **options, best=False)
-    assert (loss_of(network, ours) > loss_of(network, X)).all()
-    torch.testing.assert_close(loss_of(network, ours), loss_of(network, theirs), atol=1e-4, rtol=1e-4)
+NETWORK = trained_a_little()
 
 
 @settings(max_examples=25, deadline=None)
@@ -123,9 +32,6 @@ def test_never_leaves_the_ball_nor_the_pixels(norm, eps, step, targeted, random,
         assert (moved.norm(dim=1) <= eps * (1 + 1e-5)).all()
     if norm == "linf":
         assert (moved.abs() <= eps + 1e-6).all()
-
-
-NETWORK = trained_a_little()
 
 
 def test_leaves_modes_statistics_and_gradients_as_they_were():

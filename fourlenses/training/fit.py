@@ -48,7 +48,7 @@ def fit(
     """Train `network` in place, saving after every epoch in `resume` under `name`; return final weights and history.
 
     The other arguments are those of `train`; `progress` wraps the epochs (iterable, name, total). Raises UserError,
-    naming `name`, when the loss is not finite.
+    naming `name`, when the loss or a weight is not finite.
     """
     saved = resume.load(name)
     state, history = (saved[0], saved[1]["history"]) if saved else ({}, [])
@@ -61,7 +61,7 @@ def fit(
             resume.save(name, state, {"history": log})
             history = log
     except FloatingPointError as error:
-        raise UserError(f"{name}: {error}", "a finite loss", "lower train.lr or the attack's radius") from None
+        raise UserError(f"{name}: {error}", "finite numbers", "lower train.lr or the attack's radius") from None
     weights = final_weights(state)
     network.load_state_dict(weights)
     return weights, history

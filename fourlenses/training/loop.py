@@ -56,7 +56,8 @@ def train(
     network to use, for the history; `state` and `history`, what an earlier call yielded last, to go on from there.
 
     The network to use, `final_weights(state)`, is the moving average of the weights if `ema_decay` > 0. Raises
-    FloatingPointError, naming the step, when the loss is not finite; ValueError for fewer images than a batch.
+    FloatingPointError, naming the step, when the loss or a weight is not finite; ValueError for fewer images than one
+    batch.
     """
     steps = len(x) // settings.batch  # an epoch leaves out the incomplete last batch
     if steps == 0:
@@ -92,6 +93,10 @@ def train(
         if not torch.isfinite(losses).all():
             first = int((~torch.isfinite(losses)).nonzero()[0])
             raise FloatingPointError(f"the training loss is not finite at step {epoch * steps + first}")
+        state = _capture(network, average, optimizer, generator)
+        for name, value in state.items():  # batch normalisation hides weights and statistics that ran away
+            if value.is_floating_point() and not torch.isfinite(value).all():
+                raise FloatingPointError(f"{name} is not finite after step {step}")
         row = {
             "epoch": epoch + 1,
             "lr": optimizer.param_groups[0]["lr"],
@@ -99,7 +104,7 @@ def train(
             "accuracy_train": float(hits) / (steps * settings.batch),
         }
         history.append(row | evaluate(average))
-        yield _capture(network, average, optimizer, generator), history
+        yield state, history
 
 
 def final_weights(state: State) -> State:

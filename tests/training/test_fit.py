@@ -61,7 +61,7 @@ def test_finished_training_is_not_repeated(tmp_path):
 
 
 def test_loss_that_is_not_finite_is_a_user_error_that_names_step_and_recipe(tmp_path):
-    told = r"^tiny, seed 0: .*not finite.* step \d+; expected a finite loss; lower"
+    told = r"^tiny, seed 0: .*not finite.* step \d+; expected finite numbers; lower"
     with pytest.raises(UserError, match=told) as caught:
         fitted(Resume(tmp_path, "key"), recipe="standard", lr=1e12)
     assert "\n" not in str(caught.value)

@@ -170,6 +170,15 @@ def test_loss_that_is_not_finite_names_its_step():
         list(train(network(), *images(), bad, SETTINGS, stream(), evaluate=lambda n: {}))
 
 
+def test_weights_that_run_away_under_a_finite_loss_name_their_step():
+    def bad(net, x, y, generator):
+        net.body.stem[1].running_var[0] = float("inf")
+        return objective()(net, x, y, generator)
+
+    with pytest.raises(FloatingPointError, match=r"network/body.stem.1.running_var is not finite after step 4$"):
+        list(train(network(), *images(), bad, SETTINGS, stream(), evaluate=lambda n: {}))
+
+
 def test_fewer_images_than_a_batch_are_refused():
     x, y = images()
     with pytest.raises(ValueError, match="3 training images, but a batch of 8"):
