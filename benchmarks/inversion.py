@@ -50,7 +50,7 @@ def main(
     def ours(steps: int) -> Tensor:
         stream = runtime.generator("unused", device=targets.device)
         made = Settings(steps, step_l2, "bfloat16")
-        free = {"transforms": False, "regularizer": None, "weight": 0.0}
+        free = {"transforms": False, "fourier": False, "backward": "exact", "regularizer": None, "weight": 0.0}
         return invert(network, targets, start, distance, made, **free, generator=stream)[0]
 
     sides = {"ours": ours, "peer": partial(invert_peer, network, targets, start, step_l2)}
@@ -68,7 +68,7 @@ def main(
 def trained(images: Images, epochs: int) -> Network:
     """The default study's network after standard training."""
     network = resnet(images, 0)
-    objective = RECIPES["standard"][1]("bfloat16", Threat("l2", 0.0, 1))
+    objective = RECIPES["standard"].objective("bfloat16", Threat("l2", 0.0, 1), 0.0)
     made = TrainSettings(epochs, batch=64, lr=0.1, weight_decay=5e-4, crop_padding=2, flip=False, ema_decay=0.0)
     stream = runtime.generator("train", device=images.x.device)
     for _ in train(network, images.x, images.y, objective, made, stream, evaluate=lambda _: {}):

@@ -1,27 +1,207 @@
-"""What all figures share: the style, names that a reader understands, and files with the same bytes every time."""
+"""What all figures share: the results, the style, rows of networks, and the same bytes every time."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from safetensors import SafetensorError, safe_open
 
-from fourlenses.artifacts import atomic_path
+from figures.names import ARCHITECTURES, AUGMENTATIONS, RECIPES, colour_of, network_label
+from fourlenses.artifacts import atomic_path, read_csv
 from fourlenses.errors import UserError
 
 matplotlib.use("Agg")
-STYLE = Path(__file__).with_name("style.mplstyle")
-ARCHITECTURES = {"resnet": "ResNet", "resnet-noskip": "ResNet, no skips", "vgg": "VGG"}
-RECIPES = {"standard": "standard", "adversarial-l2": "adversarial L2", "adversarial-linf": "adversarial Linf"}
-FREE, HUMAN = "free", "transforms"
+plt.style.use(["default", Path(__file__).with_name("style.mplstyle")])
+WIDTH, TALLEST = 6.3, 8.5  # inches: the text of a page
 SEED_IMAGE = "super-noise"
+OUTSIDE = "#D55E00"  # frame of an image that is no IRI: its error is above that of the nearest 5 % of image pairs
+NETWORK = ["architecture", "recipe", "augment", "beta"]
+LOSS = ["transforms", "fourier", "backward", "regularizer", "weight", "through"]
 
 
-def use_style() -> None:
-    """Set matplotlib to the style sheet and nothing else."""
-    plt.style.use(["default", STYLE])
+@dataclass(frozen=True)
+class Results:
+    """What the stages measured in a study; each file is read when a figure first asks for it, and then kept.
+
+    Arguments: `folder`, the study's results; `reported_in`, the paper's numbers (CSV); `names`, the study's networks;
+    `standard` and `robust`, the two that figures show in detail.
+    """
+
+    folder: Path
+    reported_in: Path
+    names: tuple[str, ...]
+    standard: str
+    robust: str
+
+    def files(self) -> list[Path]:
+        """Every file that a figure may read."""
+        tables = ("answers", "alignment", "judges", "clustering", "recognition", "predictions")
+        found = [self.folder / f"{name}.csv" for name in tables] + [self.reported_in]
+        found += [self.folder / f"train/{name}.csv" for name in self.names]
+        return found + [self.folder / f"iris/{name}.safetensors" for name in self.names]
+
+    @cached_property
+    def answers(self) -> pd.DataFrame:
+        """What every judge said of every IRI."""
+        return read_csv(self.folder / "answers.csv")
+
+    @cached_property
+    def alignment(self) -> pd.DataFrame:
+        """Alignment by network, epoch, loss, targets, seed image and judge."""
+        return read_csv(self.folder / "alignment.csv")
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """The alignments that the paper's tables speak of; see `of_seed_image`."""
+        return of_seed_image(self.alignment)
+
+    @cached_property
+    def clustering(self) -> pd.DataFrame:
+        """Clustering by network, kind and judge."""
+        return read_csv(self.folder / "clustering.csv")
+
+    @cached_property
+    def recognition(self) -> pd.DataFrame:
+        """How each network sees the IRIs of each other."""
+        return read_csv(self.folder / "recognition.csv")
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """The class that each network gives each test image."""
+        return read_csv(self.folder / "predictions.csv")
+
+    @cached_property
+    def reported(self) -> pd.DataFrame:
+        """The paper's own numbers, with recipe and augmentation in columns of their own."""
+        table = read_csv(self.reported_in)
+        table[["recipe", "augment"]] = table["recipe"].str.split("/", expand=True)
+        return table
+
+    @cached_property
+    def training(self) -> pd.DataFrame:
+        """Accuracy by network, seed and epoch, of the networks that were trained."""
+        return pd.concat([read_csv(self.folder / f"train/{name}.csv") for name in self.names], ignore_index=True)
+
+    @cached_property
+    def judges(self) -> pd.DataFrame:
+        """What each judge is."""
+        return read_csv(self.folder / "judges.csv")
+
+    @property
+    def panel(self) -> list[str]:
+        """The judges whose median counts."""
+        return self.judges.loc[self.judges["panel"] == 1, "judge"].tolist()
+
+    @cached_property
+    def networks(self) -> pd.DataFrame:
+        """What each network is, by recipe and then by architecture: the order of networks in every figure."""
+        return networks_of(self.alignment)
+
+    @cached_property
+    def losses(self) -> pd.DataFrame:
+        """What each loss is, in the order of params.yaml."""
+        return self.answers.drop_duplicates("loss").set_index("loss")[LOSS]
+
+    @property
+    def widely_made(self) -> list[str]:
+        """The losses by which half of the networks have IRIs, or more."""
+        made = self.cells.groupby("loss")["network"].nunique()
+        return [loss for loss in self.losses.index if 2 * made.get(loss, 0) >= len(self.networks)]
+
+    @cached_property
+    def iris(self) -> dict[str, Any]:
+        """For each network its IRIs, open for reading single tensors: `iris[network].get_tensor(name)`."""
+        return {name: _open(self.folder / f"iris/{name}.safetensors") for name in self.names}
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="numpy")
+    except FileNotFoundError:
+        raise UserError(f"no file {path}", "the output of an earlier stage", "run `dvc repro`") from None
+    except SafetensorError as error:
+        given = f"{path} cannot be read ({error})"
+        raise UserError(given, "a whole safetensors file of this project", "run the stage that writes it") from None
+
+
+def of_seed_image(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the paper's tables speak of: the super-noise seed, test images, the end of training."""
+    final = table["epoch"] == table.groupby("network")["epoch"].transform("max")
+    rows = table[final & (table["seed_image"] == SEED_IMAGE) & (table["targets"] == "test")]
+    if rows.empty:
+        raise UserError(f"no IRIs from the {SEED_IMAGE} seed", "them in the results", "add it to invert.seed_images")
+    return rows
+
+
+def networks_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Architecture, recipe, augmentation and beta of each network, sorted by recipe and then by architecture."""
+    known = table.drop_duplicates("network").set_index("network")[NETWORK]
+    ranks = {"recipe": list(RECIPES), "augment": list(AUGMENTATIONS), "architecture": list(ARCHITECTURES)}
+
+    def rank(column: pd.Series) -> pd.Series:
+        order = ranks.get(column.name)
+        return column if order is None else column.map(lambda name: order.index(name) if name in order else len(order))
+
+    return known.sort_values(["recipe", "augment", "beta", "architecture"], key=rank, kind="stable")
+
+
+def nothing(text: str) -> Figure:
+    """A figure that says in one line why there is nothing to show in this study."""
+    figure = plt.figure(figsize=(WIDTH, 0.5))
+    figure.text(0.5, 0.5, text, ha="center", va="center", color="0.35")
+    return figure
+
+
+def network_rows(networks: pd.DataFrame, titles: Sequence[str], row_height: float = 0.36) -> tuple[Figure, list[Axes]]:
+    """Panels side by side with one row a network, for alignment in percent."""
+    height = min(0.95 + row_height * len(networks), TALLEST)
+    figure, axes = plt.subplots(1, len(titles), figsize=(WIDTH, height), sharex=True, sharey=True, squeeze=False,
+                                layout="constrained")  # fmt: skip
+    labels = [network_label(row) for row in networks.itertuples()]
+    axes[0, 0].set(yticks=np.arange(len(networks)), yticklabels=labels, ylim=(len(networks) - 0.4, -0.5))
+    axes[0, 0].tick_params(axis="y", labelsize=6.5)
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set(xlim=(-4, 104), xticks=[0, 50, 100])
+        axis.set_title(title, fontsize=7)
+        axis.set_xlabel("alignment, %", fontsize=7)
+        axis.grid(axis="y", visible=False)
+    return figure, list(axes[0])
+
+
+def judged_rows(axis: Axes, cells: pd.DataFrame, networks: pd.DataFrame, panel: Sequence[str]) -> pd.DataFrame:
+    """Draw the alignment of each network in its row: single judges light, the median dark; returns the medians."""
+    places = {name: y for y, name in enumerate(networks.index)}
+    single, median = cells[cells["judge"].isin(panel)], cells[cells["judge"] == "median"]
+    axis.scatter(single["alignment"], single["network"].map(places), color="0.72", s=8, linewidth=0)
+    y, colours = median["network"].map(places), median["recipe"].map(colour_of)
+    axis.hlines(y, median["low"], median["high"], colors=colours, linewidth=2.2, alpha=0.45)
+    axis.scatter(median["alignment"], y, color=colours, s=18, zorder=3, clip_on=False)
+    return median.assign(y=y, colour=colours)
+
+
+def canvas(height: float) -> Axes:
+    """An empty figure whose coordinates are inches from its upper left corner."""
+    axis = plt.figure(figsize=(WIDTH, height)).add_axes((0, 0, 1, 1))
+    axis.set(xlim=(0, WIDTH), ylim=(height, 0), autoscale_on=False)
+    axis.axis("off")
+    return axis
+
+
+def picture(axis: Axes, image: np.ndarray, left: float, top: float, size: float, accepted: bool = True) -> None:
+    """Show an image (channels, height, width) on a canvas; framed if it is not accepted as an IRI."""
+    pixels = image.clip(0, 1).transpose(1, 2, 0).squeeze()
+    extent = (left, left + size, top + size, top)
+    axis.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest", extent=extent, aspect="auto")
+    if not accepted:
+        axis.add_patch(plt.Rectangle((left, top), size, size, fill=False, edgecolor=OUTSIDE, linewidth=1.4))
 
 
 def files(out: Path) -> list[Path]:
@@ -31,46 +211,10 @@ def files(out: Path) -> list[Path]:
 
 def save(figure: Figure, out: Path) -> None:
     """Write the figure as SVG and PNG, without dates or versions in them, and close it."""
+    figure.set_dpi(plt.rcParams["savefig.dpi"])  # letters are a little wider on some rasters than on others
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)  # what was laid out once serves both files
     for path, metadata in zip(files(out), ({"Date": None, "Creator": None}, {"Software": None}), strict=True):
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
     plt.close(figure)
-
-
-def network_label(architecture: str, recipe: str, separator: str = "\n") -> str:
-    """Name of a network for a reader, such as "ResNet, adversarial L2"."""
-    return f"{ARCHITECTURES.get(architecture, architecture)}{separator}{RECIPES.get(recipe, recipe)}"
-
-
-def loss_label(loss: str) -> str:
-    """Name of a loss for a reader, on two lines."""
-    form, _, weight = loss.partition("-")
-    long = {"away": "adversarial:\naway from target", "toward": "adversarial:\ntowards seed"}
-    if form in long:
-        return f"{long[form]}, {weight}"
-    return {FREE: "regularizer-\nfree", HUMAN: "human-leaning\n(transforms)"}.get(loss, loss)
-
-
-def main_losses(table: pd.DataFrame) -> list[str]:
-    """The losses to show side by side: free, human-leaning, and each adversarial form at its largest weight."""
-    known = table.drop_duplicates("loss")
-    if FREE not in set(known["loss"]):
-        raise UserError("no loss called free", "the regularizer-free loss", "add it to invert.losses")
-    chosen = [loss for loss in (FREE, HUMAN) if loss in set(known["loss"])]
-    for form in ("away", "toward"):
-        weights = known[known["regularizer"] == form].sort_values("weight")
-        chosen += weights["loss"].tolist()[-1:]
-    return chosen
-
-
-def of_seed_image(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the super-noise seed, which the tables of the paper use."""
-    rows = table[table["seed_image"] == SEED_IMAGE]
-    if rows.empty:
-        raise UserError(f"no IRIs from the {SEED_IMAGE} seed", "them in the results", "add it to invert.seed_images")
-    return rows
-
-
-def networks_of(table: pd.DataFrame) -> Sequence[str]:
-    """Networks in the order of the table, which is that of params.yaml."""
-    return list(dict.fromkeys(table["network"]))

@@ -1,50 +1,44 @@
 """Training curves: held-out accuracy by epoch, clean and under attack."""
 
-from pathlib import Path
+from math import ceil
 
-import pandas as pd
-import seaborn as sns
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
-from figures.drawing import files, network_label, networks_of, save, use_style
-from fourlenses import runtime
-from fourlenses.artifacts import read_csv
-from fourlenses.params import read_params
+from figures.drawing import Results, nothing
+from figures.names import colour_of, network_label, wrapped
 
-
-def main(train: Path, out: Path) -> None:
-    """Draw the training curves of all networks.
-
-    Args:
-        train: folder of the measures by epoch (CSV) of each network
-        out: the figure; .svg and .png are both written
-    """
-    networks = read_params().networks
-    labels = {name: network_label(spec.architecture, spec.recipe, ", ") for name, spec in networks.items()}
-    inputs = [train / f"{name}.csv" for name in networks]
-    with runtime.stage(
-        "draw", "training", decides={"networks": labels}, inputs=inputs, outputs=files(out), uses_torch=False
-    ):
-        save(draw(pd.concat([read_csv(path) for path in inputs], ignore_index=True), labels), out)
+COLUMNS = 5
+PANELS = {"accuracy_clean": ("-", "clean held-out images"), "accuracy_robust": ("--", "under the attack of training")}
 
 
-def draw(table: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
-    """Clean accuracy on the left, robust on the right; seeds thin, their mean thick."""
-    use_style()
-    figure, axes = plt.subplots(1, 2, figsize=(6.3, 2.35), sharex=True, sharey=True, layout="constrained")
-    networks = networks_of(table)
-    panels = {"accuracy_clean": "clean held-out images", "accuracy_robust": "held-out images under attack"}
-    for axis, (column, title) in zip(axes, panels.items(), strict=True):
-        common = {"data": table, "x": "epoch", "y": column, "hue": "network", "hue_order": networks, "legend": False}
-        if table["seed"].nunique() > 1:
-            sns.lineplot(**common, units="seed", estimator=None, linewidth=0.5, alpha=0.6, ax=axis)
-        sns.lineplot(**common, errorbar=None, ax=axis)
-        axis.set(title=title, ylabel="accuracy", ylim=(0, 1.02))
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    handles = [plt.Line2D([], [], color=f"C{i}", label=labels.get(each, each)) for i, each in enumerate(networks)]
-    figure.legend(handles=handles, loc="outside right center")
+def draw(results: Results) -> Figure:
+    """One panel a trained network; seeds thin, their mean thick."""
+    table = results.training
+    networks = results.networks[results.networks.index.isin(set(table["network"]))]
+    if networks.empty:
+        return nothing("This study trains no network.")
+    columns = min(COLUMNS, len(networks))
+    rows = ceil(len(networks) / columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(6.3, 0.35 + 1.3 * rows), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, (name, network) in zip(axes.flat, networks.iterrows(), strict=False):
+        measured = table[table["network"] == name]
+        for column, (style, _) in PANELS.items():
+            seeds = measured.pivot(index="epoch", columns="seed", values=column)
+            look = {"color": colour_of(network["recipe"]), "linestyle": style}
+            if seeds.shape[1] > 1:
+                axis.plot(seeds.index, seeds, linewidth=0.4, alpha=0.6, **look)
+            axis.plot(seeds.index, seeds.mean(axis=1), linewidth=1.2, **look)
+        axis.set_title(wrapped(network_label(network, ", "), 22), fontsize=6.5, pad=2)
+        axis.set(ylim=(0, 1.02), yticks=[0, 0.5, 1])
+        axis.xaxis.get_major_locator().set_params(integer=True, nbins=4)
+    for axis in list(axes.flat)[len(networks) :]:
+        axis.axis("off")
+    for axis in list(axes.flat)[: len(networks)][-columns:]:  # the lowest of each column
+        axis.set_xlabel("epoch")
+    figure.supylabel("accuracy", fontsize=8)
+    handles = [plt.Line2D([], [], color="0.3", linestyle=style, label=label) for style, label in PANELS.values()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
-
-
-if __name__ == "__main__":
-    runtime.run(main)

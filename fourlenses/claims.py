@@ -2,7 +2,7 @@
 
 A test holds when its effect is on the right side of its threshold, and excludes the null when its whole 95 % interval
 lies beyond the null on that side. The first test of a claim is its weakest reading; the rule is
-    not tested   the first test cannot be decided on this study (the reason says what is missing)
+    not tested   the claim has no test, or its first cannot be decided on this study (the reason says what is missing)
     not          the first test fails
     reproduced   every test holds and every interval excludes its null
     partly       anything between
@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -45,14 +45,24 @@ class Test(Strict):
 
 
 class Claim(Strict):
-    """One claim of a paper, in our words, with the tests that decide it; the first is its weakest reading."""
+    """One claim of a paper, in our words, with the tests that decide it; the first is its weakest reading.
+
+    A claim that nothing here can decide has no tests and reads nothing, but gives the `reason`.
+    """
 
     id: str = Field(pattern=r"^[a-z]+-C[0-9]+[a-z]?$")
     paper: str
     statement: str = Field(min_length=1)
-    reads: list[str] = Field(min_length=1)
+    reads: list[str] = []
     paper_value: str = Field(min_length=1)
-    tests: list[Test] = Field(min_length=1)
+    tests: list[Test] = []
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _tests_or_a_reason(self) -> "Claim":
+        if not bool(self.reads) == bool(self.tests) == (not self.reason):
+            raise ValueError("give tests and what they read, or a reason why there are none")
+        return self
 
 
 class Outcome(Strict):
@@ -167,6 +177,9 @@ def evaluate(
     """
     rows, outcomes = [], []
     for claim in claims:
+        if claim.reason:
+            rows.append(_row(claim, "not tested", claim.reason))
+            continue
         missing = [name for name in claim.reads if name not in tables]
         found = []
         for test in claim.tests:
@@ -179,14 +192,21 @@ def evaluate(
                 found.append(undecided(test, claim.id, str(error)))
             else:
                 found.append(decide(test, estimate, claim.id))
-        word, reason, shown = verdict(found)
-        rows.append({
-            "claim": claim.id, "statement": claim.statement, "quantity": shown.quantity, "effect": shown.effect,
-            "low": shown.low, "high": shown.high, "n": shown.n, "threshold": f"{shown.operator} {shown.threshold:g}",
-            "paper": claim.paper_value, "verdict": word, "reason": reason,
-        })  # fmt: skip
+        rows.append(_row(claim, *verdict(found)))
         outcomes += [outcome.model_dump() for outcome in found]
-    tests = pd.DataFrame(outcomes)
+    tests = pd.DataFrame(outcomes, columns=list(Outcome.model_fields))
     for column in ("holds", "excludes_null"):
         tests[column] = tests[column].map({True: "yes", False: "no"}).fillna("undecided")
     return pd.DataFrame(rows), tests
+
+
+def _row(claim: Claim, word: str, reason: str, shown: Outcome | None = None) -> dict:
+    """A row of results/claims.csv, with the numbers of the test that decided it."""
+    numbers = {"quantity": "", "effect": np.nan, "low": np.nan, "high": np.nan, "n": 0, "threshold": ""}
+    if shown is not None:
+        numbers = {name: getattr(shown, name) for name in numbers}
+        numbers["threshold"] = f"{shown.operator} {shown.threshold:g}"
+    return {
+        "claim": claim.id, "statement": claim.statement, **numbers, "paper": claim.paper_value, "verdict": word,
+        "reason": reason,
+    }  # fmt: skip

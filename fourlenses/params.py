@@ -38,17 +38,27 @@ class Fetch(Section):
     seed: int
 
 
-class NetworkSpec(Section):
+class Trunk(Section):
     architecture: str  # a name in fourlenses.nets.NETWORKS
-    recipe: str  # a name in fourlenses.training.RECIPES
+    recipe: Literal["standard", "adversarial-l2", "untrained"]  # untrained: as drawn
     widths: list[Count] | None = None  # channels of each stage, for the small networks; the others have their own
 
 
-class Trunk(NetworkSpec):
-    recipe: Literal["standard", "adversarial-l2", "untrained"]  # untrained: as drawn
+class NetworkSpec(Trunk):
+    recipe: str  # a name in fourlenses.training.RECIPES, or untrained
+    beta: NonNegative = 0.0  # weight of the robust term of TRADES and MART
+    augment: str = "crop"  # a name in fourlenses.training.AUGMENTATIONS
+    epochs: Count | None = None  # train.epochs if not given
+    checkpoints: Annotated[list[Count], AfterValidator(_different)] = []  # earlier epochs whose weights are kept too
+
+    @model_validator(mode="after")
+    def _checkpoints_come_before_the_end(self) -> "NetworkSpec":
+        if self.checkpoints and (self.epochs is None or max(self.checkpoints) >= self.epochs):
+            raise ValueError("checkpoints are epochs before the last, so this network needs its own epochs")
+        return self
 
 
-TRUNKS = Literal["standard", "robust", "random", "regularizer"]
+TRUNKS = Literal["standard", "robust", "random", "regularizer", "robust-regularizer"]
 
 
 class Train(Section):
@@ -66,21 +76,26 @@ class Train(Section):
     attack_steps: Count
     floor_clean: Fraction  # a network below it is refused by later stages
     floor_robust: Fraction  # the same for adversarial recipes, under PGD-20
+    floor_probe: Fraction  # the same for the linear probe of a network trained without labels
 
 
 class Judges(Section):
     seed: int
     epochs: Count
     eps_l2: Positive  # of the adversarially trained trunk
-    trunks: dict[TRUNKS, Trunk]  # all four
+    trunks: dict[TRUNKS, Trunk]  # all five
     # calibrated LPIPS beside the panel, where its weights can be had
     lpips: Annotated[list[Literal["alex", "vgg"]], AfterValidator(_different)]
 
 
 class Loss(Section):
     transforms: bool = False  # human-leaning: the representation term is taken of a randomly transformed image
+    fourier: bool = False  # human-leaning: descent on the spectrum of the image
     regularizer: str | None = None  # a name in fourlenses.invariance.REGULARIZERS
-    weight: NonNegative = 0.0  # in units that balance both terms at the start
+    weight: NonNegative = 0.0  # adversarial: 1 balances both terms at the start; others: 1 is the paper's
+    through: Literal["regularizer", "robust-regularizer"] = "regularizer"  # the trunk that the adversarial ones look by
+    backward: str = "exact"  # a name in fourlenses.nets.backward.BACKWARD: whose gradient the descent follows
+    networks: Several[str] | None = None  # those that it is used on; all if not given
 
     @model_validator(mode="after")
     def _weight_goes_with_regularizer(self) -> "Loss":
@@ -94,7 +109,8 @@ class Invert(Section):
     steps: Count
     step_l2: Positive  # length of every step, in pixels of [0, 1]
     precision: Precision
-    seed_images: Several[str]  # names in fourlenses.invariance.SEED_IMAGES
+    seed_images: Several[str]  # names in fourlenses.invariance.SEED_IMAGES: the first for every loss, all for `free`
+    noise_targets: Annotated[int, Field(ge=0)]  # images of noise that the free loss also takes as targets
     losses: dict[str, Loss]
 
 
@@ -122,8 +138,12 @@ class Params(Section):
         for name in (self.draw.standard, self.draw.robust):
             if name not in self.networks:
                 raise ValueError(f"draw names the network {name!r}, which is not in networks")
-        if "free" not in self.invert.losses:
-            raise ValueError("invert.losses must have the regularizer-free loss, named 'free'")
+        if self.invert.losses.get("free") != Loss():
+            raise ValueError("invert.losses must have the regularizer-free loss on every network, 'free: {}'")
+        for loss in self.invert.losses.values():
+            for name in loss.networks or []:
+                if name not in self.networks:
+                    raise ValueError(f"invert.losses names the network {name!r}, which is not in networks")
         missing = [name for name in get_args(TRUNKS) if name not in self.judges.trunks]
         if missing:
             raise ValueError(f"judges.trunks must have {', '.join(missing)}")

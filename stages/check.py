@@ -5,8 +5,9 @@ from fourlenses.images import DATASETS
 from fourlenses.invariance.losses import REGULARIZERS
 from fourlenses.invariance.seeds import SEED_IMAGES
 from fourlenses.nets import NETWORKS
+from fourlenses.nets.backward import BACKWARD
 from fourlenses.params import choose, read_params
-from fourlenses.training import RECIPES
+from fourlenses.training import AUGMENTATIONS, RECIPES
 
 
 def main() -> None:
@@ -17,8 +18,11 @@ def main() -> None:
     for spec in [*params.networks.values(), *params.judges.trunks.values()]:
         if not spec.architecture.startswith("imagenet-"):
             choose("architecture", spec.architecture, NETWORKS)
-        choose("recipe", spec.recipe, {**RECIPES, "untrained": None})
+        choose("recipe", spec.recipe, RECIPES)
+    for spec in params.networks.values():
+        choose("augmentation", spec.augment, AUGMENTATIONS)
     for loss in params.invert.losses.values():
+        choose("backward rule", loss.backward, BACKWARD)
         if loss.regularizer:
             choose("regularizer", loss.regularizer, REGULARIZERS)
     for name in params.invert.seed_images:

@@ -1,4 +1,4 @@
-"""Make the IRIs of one network: every seed, loss and seed image."""
+"""Make the IRIs of one network: every seed, loss, seed image, set of targets and checkpoint."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +12,9 @@ from fourlenses.errors import UserError
 from fourlenses.invariance.invert import Settings, invert, null_errors, pick_targets
 from fourlenses.invariance.losses import REGULARIZERS
 from fourlenses.invariance.perceptual import TrunkDistance
-from fourlenses.invariance.seeds import SEED_IMAGES
+from fourlenses.invariance.seeds import SEED_IMAGES, noise_targets
+from fourlenses.invariance.unit import units
+from fourlenses.nets.backward import BACKWARD
 from fourlenses.nets.zoo import load_network, load_trunks
 from fourlenses.params import choose, read_params
 
@@ -24,21 +26,27 @@ def main(network: str, data: Path, weights: Path, judges: Path, out: Path, table
         network: its name in params.yaml
         data: folder of the data set's splits
         weights: the trained network (safetensors)
-        judges: the trunks, of which the regularizer's is used (safetensors)
+        judges: the trunks, of which the regularizers' are used (safetensors)
         out: the IRIs, and the error that each reached (safetensors)
         table: one row per IRI with its error and whether it is accepted (CSV)
     """
     params = read_params()
     seeds = params.train.seeds
-    losses = params.invert.losses
+    trained = params.networks[network]
+    last_epoch = trained.epochs or params.train.epochs
+    every = params.invert.losses
+    losses = {name: loss for name, loss in every.items() if loss.networks is None or network in loss.networks}
     for loss in losses.values():
+        choose("backward rule", loss.backward, BACKWARD)
         if loss.regularizer:
             choose("regularizer", loss.regularizer, REGULARIZERS)
     seed_images = {name: choose("seed image", name, SEED_IMAGES) for name in params.invert.seed_images}
     settings = Settings(params.invert.steps, params.invert.step_l2, params.invert.precision)
-    n_targets = params.invert.n_targets
+    n_targets, n_noise = params.invert.n_targets, params.invert.noise_targets
+    wanted = units(list(losses), list(seed_images), n_noise > 0, trained.checkpoints)
     decides = {"seeds": seeds, "losses": {name: loss.model_dump() for name, loss in losses.items()}}
     decides |= {"seed_images": list(seed_images), "settings": asdict(settings), "n_targets": n_targets}
+    decides |= {"noise_targets": n_noise, "checkpoints": trained.checkpoints}
     inputs = [data / "calibration.safetensors", data / "test.safetensors", weights, judges]
 
     with runtime.stage("invert", network, decides=decides, inputs=inputs, outputs=[out, table]) as this:
@@ -53,39 +61,47 @@ def main(network: str, data: Path, weights: Path, judges: Path, out: Path, table
             name: make(others["x"].float() / 255, runtime.generator("seed image", name))
             for name, make in seed_images.items()
         }
-        targets = images[chosen]
-        found = {"targets": targets, "labels": test["y"][chosen], "indices": chosen}
+        noise = noise_targets(n_noise, images.shape[1:], runtime.generator("noise targets"))
+        targets = {"test": images[chosen], "noise": noise}
+        numbers = {"test": chosen.numpy(), "noise": np.arange(n_noise)}
+        labels = {"test": test["y"][chosen].numpy(), "noise": np.full(n_noise, -1)}
+        found = {"targets": targets["test"], "labels": test["y"][chosen], "indices": chosen}
+        found |= {"noise_targets": noise} if n_noise else {}
         found |= {f"seed_images/{name}": image for name, image in starts.items()}
-        distance = TrunkDistance(load_trunks(judges, device)["regularizer"])
+        trunks = load_trunks(judges, device)
+        distances = {loss.through: TrunkDistance(trunks[loss.through]) for loss in losses.values()}
 
         rows = []
-        units = [(loss, start) for loss in losses for start in starts]
         for seed in seeds:
-            model = load_network(weights, seed, device, network)
-            try:
-                null_low, null_median = np.quantile(null_errors(model, images.to(device)).cpu(), (0.05, 0.5))
-            except ValueError as zero:
-                given = f"{weights}, seed {seed}: {zero}"
-                raise UserError(given, "a network that tells images apart", "train it longer or wider") from None
-            for loss, start in runtime.progress(units, f"invert {network} seed {seed}"):
-                name = f"seed{seed}/{loss}/{start}"
+            models = {}
+            for epoch in [None, *trained.checkpoints]:
+                model = load_network(weights, seed, device, network, epoch)
+                try:
+                    models[epoch] = model, np.quantile(null_errors(model, images.to(device)).cpu(), (0.05, 0.5))
+                except ValueError as zero:
+                    given = f"{weights}, seed {seed}: {zero}"
+                    raise UserError(given, "a network that tells images apart", "train it longer or wider") from None
+            for unit in runtime.progress(wanted, f"invert {network} seed {seed}"):
+                name, spec = unit.key(seed), losses[unit.loss]
+                model, (null_low, null_median) = models[unit.epoch]
                 saved = this.resume.load(name.replace("/", "-"))
                 if saved is None:
-                    spec = losses[loss]
                     try:
                         x, error = invert(
                             model,
-                            targets.to(device),
-                            starts[start].to(device),
-                            distance,
+                            targets[unit.targets].to(device),
+                            starts[unit.seed_image].to(device),
+                            distances[spec.through],
                             settings,
                             transforms=spec.transforms,
+                            fourier=spec.fourier,
+                            backward=spec.backward,
                             regularizer=spec.regularizer,
                             weight=spec.weight,
-                            generator=runtime.generator(seed, "invert", network, loss, start, device=device),
+                            generator=runtime.generator("invert", network, name, device=device),
                         )
                     except FloatingPointError as nan:
-                        given = f"invert {network} seed {seed}, loss {loss}: {nan}"
+                        given = f"invert {network} seed {seed}, loss {unit.loss}: {nan}"
                         raise UserError(given, "a finite loss", "lower the loss's weight") from None
                     saved = {"x": x.cpu(), "error": error.cpu()}, {}
                     this.resume.save(name.replace("/", "-"), *saved)
@@ -96,12 +112,18 @@ def main(network: str, data: Path, weights: Path, judges: Path, out: Path, table
                         {
                             "network": network,
                             "seed": seed,
-                            "loss": loss,
-                            "regularizer": losses[loss].regularizer or "none",
-                            "weight": losses[loss].weight,
-                            "seed_image": start,
-                            "image": chosen,
-                            "label": test["y"][chosen],
+                            "epoch": last_epoch if unit.epoch is None else unit.epoch,
+                            "loss": unit.loss,
+                            "transforms": int(spec.transforms),
+                            "fourier": int(spec.fourier),
+                            "backward": spec.backward,
+                            "regularizer": spec.regularizer or "none",
+                            "weight": spec.weight,
+                            "through": spec.through if spec.regularizer else "none",
+                            "seed_image": unit.seed_image,
+                            "targets": unit.targets,
+                            "image": numbers[unit.targets],
+                            "label": labels[unit.targets],
                             "error": error,
                             "null_low": null_low,
                             "null_median": null_median,

@@ -12,6 +12,7 @@ from fourlenses.artifacts import load_tensors, read_csv, write_csv
 from fourlenses.errors import UserError
 from fourlenses.invariance.alignment import tabulate
 from fourlenses.invariance.judges import JUDGES, PANEL, choose, control, find_lpips, look, sanity
+from fourlenses.invariance.unit import Unit
 from fourlenses.nets.zoo import load_trunks
 from fourlenses.params import read_params
 
@@ -30,7 +31,7 @@ def main(trunks: Path, iris: Path, tables: Path, answers: Path, alignment: Path,
     params = read_params()
     networks = params.networks
     n_resamples = params.judge.n_bootstrap
-    decides = {"networks": {name: spec.recipe for name, spec in networks.items()}, "n_bootstrap": n_resamples}
+    decides = {"networks": {name: spec.model_dump() for name, spec in networks.items()}, "n_bootstrap": n_resamples}
     inputs = [trunks] + [path for name in networks for path in (iris / f"{name}.safetensors", tables / f"{name}.csv")]
     with runtime.stage("judge", decides=decides, inputs=inputs, outputs=[answers, alignment, judges]):
         device = runtime.device()
@@ -53,26 +54,35 @@ def main(trunks: Path, iris: Path, tables: Path, answers: Path, alignment: Path,
         rows = []
         for network in runtime.progress(networks, "judge"):
             tensors, _ = load_tensors(iris / f"{network}.safetensors")
-            targets = tensors["targets"].to(device)
-            at_targets, at_seeds = look(distances.values(), targets), {}
+            targets = {"test": tensors["targets"].to(device)}
+            if "noise_targets" in tensors:
+                targets["noise"] = tensors["noise_targets"].to(device)
+            at_targets, at_seeds = {kind: look(distances.values(), x) for kind, x in targets.items()}, {}
             table = read_csv(tables / f"{network}.csv")
-            for (seed, loss, start), cell in table.groupby(["seed", "loss", "seed_image"], sort=False):
-                x = tensors[f"seed{seed}/{loss}/{start}/x"].to(device)
+            last = table["epoch"].max()
+            for (seed, epoch, loss, start, kind), cell in table.groupby(
+                ["seed", "epoch", "loss", "seed_image", "targets"], sort=False
+            ):
+                unit = Unit(loss, start, kind, None if epoch == last else epoch)
+                x = tensors[f"{unit.key(seed)}/x"].to(device)
                 if start not in at_seeds:
-                    seeds = tensors[f"seed_images/{start}"].to(device).expand_as(targets)
-                    at_seeds[start] = look(distances.values(), seeds)
+                    at_seeds[start] = look(distances.values(), tensors[f"seed_images/{start}"].to(device)[None])
                 seen = look(distances.values(), x)
                 cell = cell.drop(columns=["label"]).reset_index(drop=True)
-                cell.insert(1, "recipe", networks[network].recipe)
-                cell.insert(1, "architecture", networks[network].architecture)
+                spec = networks[network]
+                about_network = {
+                    "architecture": spec.architecture, "recipe": spec.recipe, "augment": spec.augment, "beta": spec.beta
+                }  # fmt: skip
+                for place, (name, value) in enumerate(about_network.items(), 1):
+                    cell.insert(place, name, value)
                 for name, judge in distances.items():
-                    to_target = judge.between(seen[judge.see], at_targets[judge.see])
-                    to_seed = judge.between(seen[judge.see], at_seeds[start][judge.see])
+                    to_target = judge.between(seen[judge.see], at_targets[kind][judge.see])
+                    to_seed = judge.between(seen[judge.see], _spread(at_seeds[start][judge.see], len(x)))
                     cell[name] = choose(to_target, to_seed).cpu().numpy()
                 rows.append(cell)
         seed_image = tensors[f"seed_images/{params.invert.seed_images[0]}"].to(device)
         checks = [
-            row | sanity(distances[row["judge"]], targets, seed_image) | {"panel": int(row["judge"] in PANEL)}
+            row | sanity(distances[row["judge"]], targets["test"], seed_image) | {"panel": int(row["judge"] in PANEL)}
             for row in about
         ]
         for row in checks:
@@ -85,6 +95,11 @@ def main(trunks: Path, iris: Path, tables: Path, answers: Path, alignment: Path,
         stream = np.random.default_rng(0)
         write_csv(alignment, tabulate(wide, list(distances), PANEL, n_resamples, stream))
         write_csv(judges, pd.DataFrame([row | {"status": "used"} for row in checks] + missing))
+
+
+def _spread(seen: torch.Tensor | list[torch.Tensor], n: int) -> torch.Tensor | list[torch.Tensor]:
+    """What a judge sees of one image, for n."""
+    return [_spread(each, n) for each in seen] if isinstance(seen, list) else seen.expand(n, *seen.shape[1:])
 
 
 def _weight_folders() -> list[Path]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from fourlenses import runtime
 from fourlenses.artifacts import load_tensors, save_tensors, write_json
-from fourlenses.nets import build
-from fourlenses.params import choose, read_params
+from fourlenses.nets import arguments_for, build
+from fourlenses.params import read_params
 from fourlenses.training import RECIPES, HeldOut, Settings, Threat, accuracy, fit, robust_accuracy
 
 N_ATTACKED = 250  # test images that the trunks' robust accuracy is measured on
@@ -45,27 +45,20 @@ def main(data: Path, out: Path, metrics: Path) -> None:
             for tensors, about in map(load_tensors, inputs)
         )
         held_out = HeldOut(*calibration[:2], threat, precision)
-        pixels = x.float() / 255
         weights, networks, accuracies = {}, {}, {}
         for trunk, spec in trunks.items():
-            networks[trunk] = {
-                "architecture": spec.architecture,
-                "widths": spec.widths,
-                "n_classes": len(classes),
-                "image_shape": list(x.shape[1:]),
-                "mean": pixels.mean((0, 2, 3)).tolist(),
-                "std": pixels.std((0, 2, 3)).tolist(),
-            }
+            networks[trunk] = arguments_for(x, len(classes), spec.architecture, spec.widths)
             start = runtime.generator(seed, "initial weights", trunk)
             model = build(**networks[trunk], generator=start).to(device)
-            if spec.recipe == "untrained":
+            make_objective = RECIPES[spec.recipe].objective
+            if make_objective is None:
                 final = model.state_dict()
             else:
-                _, make_objective = choose("recipe", spec.recipe, RECIPES)
-                objective = make_objective(precision, threat)
+                objective = make_objective(precision, threat, 0.0)
                 stream = runtime.generator(seed, "train", trunk, device=device)
                 name = f"judges' trunk {trunk}, {spec.recipe}"
-                final, _ = fit(model, x, y, objective, settings, stream, held_out, this.resume, name, runtime.progress)
+                kept, _ = fit(model, x, y, objective, settings, stream, held_out, this.resume, name, runtime.progress)
+                final = kept[settings.epochs]
             weights |= {f"{trunk}/{key}": value for key, value in final.items()}
             test_x, test_y = test[0].float() / 255, test[1]
             attack = runtime.generator(seed, "PGD-20", device=device)

@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from fourlenses.artifacts import save_tensors, write_csv, write_json
+from fourlenses.invariance.alignment import CELL
 from fourlenses.statistics import bootstrap_alignment
 
 NETWORKS = {
@@ -41,10 +42,12 @@ def answers(seeds: int = 2, images: int = 30, networks: dict = NETWORKS, losses:
                 errors = error * rng.uniform(0.7, 1.3, images)
                 for image in range(images):
                     row = {
-                        "network": network, "architecture": architecture, "recipe": recipe, "seed": seed, "loss": loss,
-                        "regularizer": regularizer, "weight": weight, "seed_image": "super-noise", "image": image * 3,
-                        "error": errors[image], "null_low": TAU, "null_median": 0.9,
-                        "accepted": int(errors[image] <= TAU),
+                        "network": network, "architecture": architecture, "recipe": recipe, "augment": "crop",
+                        "beta": 0, "seed": seed, "epoch": 8, "loss": loss, "regularizer": regularizer, "weight": weight,
+                        "through": "regularizer" if weight else "none", "backward": "exact", "fourier": 0,
+                        "transforms": int(loss == "transforms"), "targets": "test",
+                        "seed_image": "super-noise", "image": image * 3, "error": errors[image],
+                        "null_low": TAU, "null_median": 0.9, "accepted": int(errors[image] <= TAU),
                     }  # fmt: skip
                     luck = rng.uniform(0, 100)
                     for rank, judge in enumerate(PANEL):
@@ -52,6 +55,41 @@ def answers(seeds: int = 2, images: int = 30, networks: dict = NETWORKS, losses:
                     row |= {judge: float(rng.random() < 0.5) for judge in CONTROLS}
                     rows.append(row)
     return pd.DataFrame(rows)
+
+
+def predictions(seeds: int = 2, images: int = 60, networks: dict = NETWORKS) -> pd.DataFrame:
+    """A table of predicted classes in which a network errs the more often, the less aligned it is."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame([(seed, image) for seed in range(seeds) for image in range(images)], columns=["seed", "image"])
+    frame["label"] = frame["image"] % 10
+    for network, (_, _, level) in networks.items():
+        errs = rng.random(len(frame)) < 0.3 - 0.25 * level / 100
+        frame[network] = (frame["label"] + errs * rng.integers(1, 10, len(frame))) % 10
+    return frame
+
+
+def cell(architecture: str, recipe: str, loss: str, votes: list[float], errors: float | list[float] = 0.1,
+         **changes: object) -> pd.DataFrame:  # fmt: skip
+    """Answers of one network by one loss, on which two judges agree; `changes` are other columns than the usual."""
+    form, *_, weight = loss.split("-") if loss.startswith(("away", "toward")) else ("none", "0")
+    frame = pd.DataFrame({"image": range(len(votes)), "error": errors, "J1": votes, "J2": votes})
+    usual = {"augment": "crop", "beta": 0.0, "epoch": 8, "seed": 0, "fourier": 0, "targets": "test"}
+    usual |= {"through": "none", "backward": "exact", "transforms": int(loss == "transforms")}
+    usual |= {"seed_image": "super-noise"}
+    about = usual | {"loss": loss, "regularizer": form, "weight": float(weight)} | changes
+    name = f"{architecture}-{recipe}-{about['augment']}".removesuffix("-crop")
+    about = {"network": name, "architecture": architecture, "recipe": recipe} | about
+    return frame.assign(**about, accepted=(frame["error"] <= TAU).astype(int))
+
+
+def aligned(count: int, n: int = 20) -> list[float]:
+    """Answers of which the first `count` are for the target."""
+    return [1.0] * count + [0.0] * (n - count)
+
+
+def two_judges() -> pd.DataFrame:
+    """The judges of `cell`, and two negative controls of which one passes."""
+    return pd.DataFrame({"judge": ["J1", "J2", "J9-0", "J9-1"], "panel": [1, 1, 0, 0], "passes": [1, 1, 0, 1]})
 
 
 def judges() -> pd.DataFrame:
@@ -67,9 +105,8 @@ def judges() -> pd.DataFrame:
 
 def alignment(table: pd.DataFrame, resamples: int = 100) -> pd.DataFrame:
     """results/alignment.csv from the answers."""
-    keys = ["network", "architecture", "recipe", "loss", "regularizer", "weight", "seed_image"]
     rows = []
-    for key, group in table.groupby(keys, sort=False):
+    for key, group in table.groupby(CELL, sort=False):
         seeds = sorted(set(group["seed"]))
         shape = (len(seeds), -1)
         accepted = group["accepted"].to_numpy().reshape(shape) == 1
@@ -85,7 +122,7 @@ def alignment(table: pd.DataFrame, resamples: int = 100) -> pd.DataFrame:
             kept = bootstrap_alignment(np.where(accepted, votes, np.nan), resamples, np.random.default_rng(0))
             names = ["alignment", "low", "high", "alignment_kept", "low_kept", "high_kept"]
             measured = dict(zip(names, every + kept, strict=True))
-            rows.append(dict(zip(keys, key, strict=True)) | {"judge": judge} | measured | common)
+            rows.append(dict(zip(CELL, key, strict=True)) | {"judge": judge} | measured | common)
     return pd.DataFrame(rows)
 
 
@@ -142,6 +179,7 @@ def study(folder: Path, seeds: int = 2, images: int = 30) -> Path:
     table = answers(seeds, images)
     write_csv(folder / "results/answers.csv", table)
     write_csv(folder / "results/judges.csv", judges())
+    write_csv(folder / "results/predictions.csv", predictions(seeds))
     write_csv(folder / "results/alignment.csv", alignment(table))
     training(folder / "results/train", seeds)
     iris(folder / "iris", table, images)

@@ -1,18 +1,15 @@
-"""Verdicts and quantities against results computed by hand, and the bootstrap against scipy's."""
+"""The verdict rule on estimates made by hand, and the list of claims."""
 
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
+from pydantic import ValidationError
 
 from fourlenses.claims import Claim, Test, decide, evaluate, load_claims, undecided, verdict
 from fourlenses.errors import UserError
-from fourlenses.invariance.quantities import QUANTITIES, kendall_tau
-from fourlenses.statistics import Estimate, Undecided, bootstrap_alignment, resampled_means, resampling_counts
+from fourlenses.invariance.quantities import QUANTITIES
+from fourlenses.statistics import Estimate
 from tests import synthetic
 
 BOOK = Path(__file__).parents[1] / "paper/claims.yaml"
@@ -28,9 +25,6 @@ def estimate(effect: float, low: float, high: float, n: int = 100, note: str = "
     found = Estimate(np.array([effect, *[low] * 500, *[high] * 500], float), n, note)
     assert found.interval == (low, high)
     return found
-
-
-# ---- the verdict rule ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -125,12 +119,44 @@ def test_tables_have_the_documented_columns():
     assert list(rows) == [
         "claim", "statement", "quantity", "effect", "low", "high", "n", "threshold", "paper", "verdict", "reason",
     ]  # fmt: skip
-    assert rows["claim"].tolist() == [f"invariance-C{i}" for i in (1, 2, 3, 4, 5, 11)]
+    assert rows["claim"].tolist() == [f"invariance-C{i}" for i in range(1, 14)]
     assert list(tests)[:12] == [
         "claim", "test", "quantity", "effect", "low", "high", "null", "operator", "threshold", "holds",
         "excludes_null", "n",
     ]  # fmt: skip
-    assert ((tests["low"] <= tests["effect"]) & (tests["effect"] <= tests["high"])).all()
+    decided = tests[tests["holds"] != "undecided"]
+    assert {f"invariance-C{i}" for i in (1, 2, 3, 4, 5, 6, 11)} <= set(decided["claim"])
+    assert ((decided["low"] <= decided["effect"]) & (decided["effect"] <= decided["high"])).all()
+
+
+UNTESTED = {"id": "x-C1", "paper": "p", "statement": "s", "paper_value": "v"}
+
+
+def test_a_claim_without_tests_is_not_tested_for_its_reason():
+    rows, tests = evaluate([Claim(**UNTESTED, reason="it follows from another")], {}, {}, 100, 0)
+    row = rows.loc[0]
+    assert row[["verdict", "reason", "quantity", "threshold", "n"]].tolist() == [
+        "not tested", "it follows from another", "", "", 0,
+    ]  # fmt: skip
+    assert row[["effect", "low", "high"]].isna().all()
+    assert tests.empty and "holds" in tests
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {},
+        {"tests": [a_test()]},
+        {"reads": ["results/a.csv"]},
+        {"reads": ["results/a.csv"], "reason": "r"},
+        {"tests": [a_test()], "reason": "r"},
+        {"reads": ["results/a.csv"], "tests": [a_test()], "reason": "r"},
+    ],
+)
+def test_a_claim_has_either_tests_that_read_something_or_a_reason(parts):
+    with pytest.raises(ValidationError, match="a reason why there are none"):
+        Claim(**UNTESTED, **parts)
+    Claim(**UNTESTED, reads=["results/a.csv"], tests=[a_test()])
 
 
 @pytest.mark.parametrize(
@@ -141,6 +167,7 @@ def test_tables_have_the_documented_columns():
         (("threshold: 40.0", "threshold: forty"), "claims.0.tests.0.threshold"),
         (("quantity: loss range in some network", "quantity: loss rnage"), "loss rnage"),
         (("id: invariance-C2", "id: invariance-C1"), "repeats a claim id"),
+        (("reason: >-\n      it follows from C2 and has no test of its own", ""), "claims.11: Value error, give tests"),
         (("claims:", "claims: ["), "does not parse"),
     ],
 )
@@ -151,176 +178,3 @@ def test_a_mistake_in_the_list_of_claims_is_one_line(tmp_path, change, message):
         load_claims(path, QUANTITIES)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
-
-
-# ---- the quantities ------------------------------------------------------------------------------------------------
-
-
-def table(cells: dict[tuple[str, str, str], tuple[list[float], list[float]]], tau: float = 0.3) -> dict:
-    """Tables of two judges from {(architecture, recipe, loss): (answers, errors)}, one seed; both judges agree."""
-    rows = []
-    for (architecture, recipe, loss), (votes, errors) in cells.items():
-        form, _, weight = loss.partition("-")
-        for image, (vote, error) in enumerate(zip(votes, errors, strict=True)):
-            rows.append({
-                "network": f"{architecture}-{recipe}", "architecture": architecture, "recipe": recipe, "seed": 0,
-                "loss": loss, "regularizer": form if weight else "none", "weight": float(weight or 0),
-                "seed_image": "super-noise", "image": image, "error": error, "accepted": int(error <= tau),
-                "J1": vote, "J2": vote,
-            })  # fmt: skip
-    judges = pd.DataFrame({"judge": ["J1", "J2", "J9-0", "J9-1"], "panel": [1, 1, 0, 0], "passes": [1, 1, 0, 1]})
-    return {ANSWERS: pd.DataFrame(rows), JUDGES: judges}
-
-
-def measure(name: str, tables: dict) -> Estimate:
-    return QUANTITIES[name](tables, 50, np.random.default_rng(0))
-
-
-def votes(aligned: int, n: int = 20) -> list[float]:
-    return [1.0] * aligned + [0.0] * (n - aligned)
-
-
-TABLES = table({
-    ("resnet", "standard", "free"): (votes(1), [0.1] * 20),
-    ("resnet", "standard", "transforms"): (votes(9), [0.2] * 20),
-    ("resnet", "standard", "away-1"): (votes(0), [0.2] * 20),
-    ("resnet", "adversarial-l2", "free"): (votes(18), [0.1] * 20),
-    ("resnet", "adversarial-l2", "transforms"): (votes(19), [0.1] * 20),
-    ("resnet", "adversarial-l2", "away-0.1"): (votes(16), [0.12] * 20),
-    ("resnet", "adversarial-l2", "away-1"): (votes(4), [0.5] * 8 + [0.2] * 12),
-    ("vgg", "standard", "free"): (votes(0), [0.1] * 20),
-    ("vgg", "standard", "transforms"): (votes(2), [0.1] * 20),
-    ("vgg", "standard", "away-1"): (votes(0), [0.4] * 11 + [0.1] * 9),
-})  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("quantity", "effect", "n"),
-    [
-        # accepted away-1 IRIs of the robust ResNet are the last twelve, none aligned; its best loss reaches 95
-        ("loss range in some network", 95, 12),
-        ("loss range in some robust network", 95, 12),
-        # ResNet: 45 - 0; VGG: 10 - 0, away-1 with nine accepted does not count
-        ("loss range in some standard network", 45, 20),
-        ("adversarial alignment in some network", 0, 20),
-        ("adversarial alignment in every network", 20, 20),
-        # means: ResNet .2 / .1, robust ResNet .32 / .1, VGG .265 / .1
-        ("adversarial error ratio in every network", 3.2, 20),
-        ("adversarial alignment, accepted IRIs", 0, 12),
-        ("adversarial alignment, matched mean error", 80, 20),
-        ("human-leaning gain in some standard network", 40, 20),
-        ("human-leaning gain in every standard network", 10, 20),
-        ("robust gain in some architecture", 85, 20),
-        ("robust gain in every architecture", 85, 20),
-        ("range between networks, free", 90, 20),
-        ("range between networks, adversarial", 20, 20),
-        ("range lost by the human-leaning loss", 90 - 85, 20),
-        ("agreement on networks, free", 1, 20),
-        ("agreement on cells, median pair", 1, 20),
-        ("controls that fail", 50, 2),
-    ],
-)
-def test_quantities_by_hand(quantity, effect, n):
-    found = measure(quantity, TABLES)
-    assert found.effect == pytest.approx(effect)
-    assert found.n == n
-    assert len(found.values) == 51
-
-
-def test_what_cannot_be_matched_is_named():
-    notes = {
-        "loss range in some standard network": "fewer than 10 IRIs accepted: away-1 of vgg-standard (9)",
-        "adversarial alignment, accepted IRIs": "no adversarial loss leaves 10 accepted IRIs for vgg-standard",
-        "adversarial alignment, matched mean error": (
-            "every adversarial loss has more than 1.5 times the regularizer-free error "
-            "for resnet-standard, vgg-standard"
-        ),
-    }
-    for quantity, note in notes.items():
-        assert measure(quantity, TABLES).note == note
-
-
-@pytest.mark.parametrize("quantity", QUANTITIES)
-def test_quantities_do_not_depend_on_the_order_of_rows(quantity):
-    tables = {ANSWERS: synthetic.answers(2, 20), JUDGES: synthetic.judges()}
-    shuffled = tables | {ANSWERS: tables[ANSWERS].sample(frac=1, random_state=1)}
-    np.testing.assert_allclose(measure(quantity, tables).values, measure(quantity, shuffled).values, rtol=1e-9)
-
-
-def test_one_network_only_cannot_decide_between_networks():
-    one = {key: value for key, value in synthetic.NETWORKS.items() if key == "resnet-standard"}
-    tables = {ANSWERS: synthetic.answers(1, 20, networks=one), JUDGES: synthetic.judges()}
-    for quantity in ("range between networks, free", "robust gain in some architecture", "agreement on networks, free"):
-        with pytest.raises(Undecided):
-            measure(quantity, tables)
-
-
-def test_a_repeated_row_and_a_missing_answer_are_errors():
-    repeated = TABLES | {ANSWERS: pd.concat([TABLES[ANSWERS], TABLES[ANSWERS].head(1)])}
-    with pytest.raises(ValueError, match="repeats"):
-        measure("range between networks, free", repeated)
-    holed = TABLES | {ANSWERS: TABLES[ANSWERS].assign(J1=np.nan)}
-    with pytest.raises(ValueError, match="answer"):
-        measure("range between networks, free", holed)
-
-
-@settings(deadline=None, max_examples=25)
-@given(st.integers(3, 12), st.integers(2, 4), st.integers(0, 10**6))
-def test_kendall_tau_is_scipys(items, judges, seed):
-    scores = np.random.default_rng(seed).integers(0, 5, (1, items, judges)).astype(float)
-    pairs = [(j, k) for j in range(judges) for k in range(j + 1, judges)]
-    with np.errstate(invalid="ignore"):
-        expected = [stats.kendalltau(scores[0, :, j], scores[0, :, k]).statistic for j, k in pairs]
-    np.testing.assert_allclose(kendall_tau(scores)[0], expected, atol=1e-6)
-
-
-# ---- the bootstrap -------------------------------------------------------------------------------------------------
-
-
-def test_the_interval_is_scipys_for_one_seed():
-    answers = np.random.default_rng(1).integers(0, 2, (1, 80)).astype(float)
-    value, low, high = bootstrap_alignment(answers, 4000, np.random.default_rng(2))
-    peer = stats.bootstrap((100 * answers[0],), np.mean, n_resamples=4000, method="percentile", rng=3)
-    assert value == 100 * answers.mean()
-    assert (low, high) == pytest.approx(peer.confidence_interval, abs=2.6)  # two answers of 80
-
-
-def test_seeds_that_differ_widen_the_interval():
-    answers = np.repeat([[0.0], [0.5], [1.0]], 50, axis=1)
-    assert bootstrap_alignment(answers, 2000, np.random.default_rng(0)) == pytest.approx((50, 0, 100))
-
-
-def test_means_are_weighted_by_counts_and_leave_out_what_is_dropped():
-    answers = np.array([[[1.0, 0.0, np.nan], [1.0, 1.0, 0.0]]])
-    means = resampled_means(answers, np.array([[1, 1], [2, 0], [0, 2]]), np.array([[1, 1, 1], [0, 2, 1], [0, 0, 3]]))
-    np.testing.assert_allclose(means[:, 0], [3 / 5, 0, 0])
-    assert np.isnan(resampled_means(answers, np.array([[2, 0]]), np.array([[0, 0, 3]]))).all()
-
-
-def test_counts_add_up_and_start_with_the_sample():
-    seeds, images = resampling_counts(3, 7, 40, np.random.default_rng(0))
-    assert seeds.shape == (41, 3) and images.shape == (41, 7)
-    assert (seeds.sum(1) == 3).all() and (images.sum(1) == 7).all()
-    assert (seeds[0] == 1).all() and (images[0] == 1).all()
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.integers(1, 4), st.integers(1, 12), st.integers(1, 5), st.integers(0, 10**6))
-def test_properties_of_alignment(seeds, images, judges, seed):
-    rng = np.random.default_rng(seed)
-    answers = rng.choice([0.0, 0.5, 1.0, np.nan], (judges, seeds, images), p=[0.4, 0.1, 0.4, 0.1])
-    answers[:, 0, 0] = 1.0
-    value, low, high = bootstrap_alignment(answers, 50, np.random.default_rng(0))
-    assert 0 <= low <= value <= high <= 100
-    assert bootstrap_alignment(np.ones_like(answers), 50, rng) == (100, 100, 100)
-    inverse = bootstrap_alignment(1 - answers, 50, np.random.default_rng(0))
-    assert inverse == pytest.approx((100 - value, 100 - high, 100 - low))
-    assert bootstrap_alignment(answers[:, ::-1, ::-1], 50, rng)[0] == pytest.approx(value)
-
-
-def test_nothing_accepted_is_nan_and_nonsense_is_refused():
-    assert np.isnan(bootstrap_alignment(np.full((2, 5), np.nan), 50, np.random.default_rng(0))).all()
-    with pytest.raises((ValueError, TypeError)):  # TypeError: the shapes are checked while testing
-        bootstrap_alignment(np.zeros(5), 50, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="outside"):
-        bootstrap_alignment(np.full((1, 5), 2.0), 50, np.random.default_rng(0))

@@ -92,7 +92,7 @@ def test_every_imported_file_is_a_dependency(name: str) -> None:
 
 def test_imports_inside_functions_are_followed() -> None:
     assert "fourlenses/nets/bridge.py" in closure("stages.train")
-    assert "figures/style.mplstyle" in closure("figures.sweep")
+    assert "figures/style.mplstyle" in closure("stages.draw")
 
 
 def keys_read(path: Path) -> set[str]:

@@ -16,6 +16,7 @@ from commands import is_one_line, run, start, wait_for
 
 from fourlenses.artifacts import load_tensors, read_csv, read_json, save_tensors, sha256_file
 from fourlenses.errors import UserError
+from fourlenses.invariance.unit import Unit
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +130,12 @@ def test_outputs_are_what_the_formats_say(done):
     assert metrics["attack"] == {"norm": "linf", "eps": 0.05, "steps": 20}
     iris, _ = load_tensors(done / "iris/robust.safetensors")
     table = read_csv(done / "results/invert/robust.csv")
-    assert len(table) == 2 * 3 * 6
-    for (seed, loss), rows in table.groupby(["seed", "loss"]):
-        x, error = (iris[f"seed{seed}/{loss}/super-noise/{key}"] for key in ("x", "error"))
-        assert x.shape == (6, 1, 8, 8) and torch.equal(iris["indices"], torch.tensor(rows["image"].tolist()))
+    assert len(table) == 2 * (3 * 6 + 2) and (table["epoch"] == 4).all()
+    for (seed, loss, targets), rows in table.groupby(["seed", "loss", "targets"]):
+        unit = Unit(loss, "super-noise", targets).key(seed)
+        x, error = (iris[f"{unit}/{key}"] for key in ("x", "error"))
+        wanted = iris["indices"].tolist() if targets == "test" else [0, 1]
+        assert x.shape == (len(wanted), 1, 8, 8) and rows["image"].tolist() == wanted
         torch.testing.assert_close(error, torch.tensor(rows["error"].tolist()))
         assert rows["accepted"].tolist() == (rows["error"] <= rows["null_low"]).astype(int).tolist()
 

@@ -1,166 +1,166 @@
-"""Figures and the paper, drawn from made-up results in a temporary folder."""
+"""Figures show what the tables say: marks, numbers and curves are looked up in figures of made-up results."""
 
-import json
-import shutil
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import cache
 
+import numpy as np
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from scipy.stats import kendalltau
 
-from figures import alignment, drawing, iris, sweep, training
-from fourlenses.artifacts import read_csv, write_csv
-from fourlenses.claims import evaluate, load_claims
+from figures import agreement, drawing, names, trust
 from fourlenses.errors import UserError
-from fourlenses.invariance.quantities import QUANTITIES
-from stages import paper
-from tests import synthetic
-
-ROOT = Path(__file__).parents[1]
-
-
-def params() -> str:
-    """Parameters of a study of the made-up results, on top of the default study's; JSON is YAML."""
-    content = YAML(typ="safe").load(ROOT / "params.yaml")
-    content |= {"root": str(ROOT), "draw": {"standard": "resnet-standard", "robust": "resnet-adversarial"}}
-    content["networks"] = {
-        name: {"architecture": architecture, "recipe": recipe, "widths": [8, 16, 32]}
-        for name, (architecture, recipe, _) in synthetic.NETWORKS.items()
-    }
-    content["train"]["seeds"] = [0, 1]
-    content["invert"] |= {"n_targets": 30, "seed_images": ["super-noise"]}
-    content["invert"]["losses"] = {
-        name: {"regularizer": form, "weight": weight} if weight else {"transforms": name == "transforms"}
-        for name, (form, weight) in synthetic.LOSSES.items()
-    }
-    return json.dumps(content)
-
-
-def draw_all(folder: Path, out: Path) -> None:
-    """Every figure, by the same functions that the command lines call."""
-    tables, judges = folder / "results", folder / "results/judges.csv"
-    standard, robust = (folder / f"iris/resnet-{kind}.safetensors" for kind in ("standard", "adversarial"))
-    iris.main(standard, robust, tables / "answers.csv", judges, out / "iris.svg")
-    alignment.main(tables / "alignment.csv", judges, out / "alignment.svg")
-    sweep.main(tables / "alignment.csv", out / "sweep.svg")
-    training.main(tables / "train", out / "training.svg")
+from stages.draw import FIGURES
+from tests import synthetic_figures
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory) -> Path:
-    folder = synthetic.study(tmp_path_factory.mktemp("study"))
-    (folder / "params.yaml").write_text(params())
-    tables = {name: read_csv(folder / name) for name in ("results/answers.csv", "results/judges.csv")}
-    book = load_claims(ROOT / "paper/claims.yaml", QUANTITIES)
-    for name, frame in zip(("claims", "tests"), evaluate(book, tables, QUANTITIES, 200, 0), strict=True):
-        write_csv(folder / f"results/{name}.csv", frame)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)  # a stage keeps its lock and its log in the study
-        draw_all(folder, folder / "figures")
-    shutil.copytree(ROOT / "paper", folder / "paper", ignore=shutil.ignore_patterns("*.pdf"))
-    return folder
+def results(tmp_path_factory) -> drawing.Results:
+    return synthetic_figures.study(tmp_path_factory.mktemp("study"), 13, seeds=2, images=12)
 
 
-def test_figures_have_the_same_bytes_every_time(study, tmp_path, monkeypatch):
-    monkeypatch.chdir(study)
-    draw_all(study, tmp_path)
-    for name in ("iris", "alignment", "sweep", "training"):
-        for suffix in (".svg", ".png"):
-            again, first = tmp_path / f"{name}{suffix}", study / f"figures/{name}{suffix}"
-            assert again.read_bytes() == first.read_bytes()
-            assert again.stat().st_size > 5000
+@pytest.fixture(scope="module")
+def drawn(results) -> Iterator[Callable[[str], Figure]]:
+    yield cache(lambda name: FIGURES[name](results))
+    plt.close("all")
 
 
-def test_figures_are_as_wide_as_the_text(study):
-    for name in ("iris", "alignment", "sweep", "training"):
-        assert 'width="453.6pt"' in (study / f"figures/{name}.svg").read_text()[:1000]
+def medians(results: drawing.Results, loss: str = "free") -> pd.DataFrame:
+    cells = results.cells
+    return cells[(cells["judge"] == "median") & (cells["loss"] == loss)].set_index("network")
 
 
-def test_figures_fit_other_studies():
-    table = synthetic.alignment(synthetic.answers(1, 20), 50)
-    few = table[(table["network"] == "resnet-standard") & table["loss"].isin(["free", "away-1"])]
-    assert drawing.main_losses(few) == ["free", "away-1"]
-    for figure in (sweep.draw(few), alignment.draw(few, synthetic.PANEL)):
-        assert figure.get_figwidth() == 6.3
-        drawing.plt.close(figure)
+def points(axis: plt.Axes) -> set[tuple[float, float]]:
+    """Where marks stand: of lines with markers, and of scatters."""
+    found = [line.get_xydata() for line in axis.lines if line.get_marker() not in ("None", "")]
+    return {(round(float(x), 6), round(float(y), 6)) for x, y in np.concatenate(found)} if found else set()
+
+
+def test_the_free_loss_and_the_super_noise_seed_are_needed(results):
     with pytest.raises(UserError, match="no loss called free"):
-        drawing.main_losses(few[few["loss"] == "away-1"])
+        names.main_losses(results.losses.drop("free"))
     with pytest.raises(UserError, match="super-noise"):
-        drawing.of_seed_image(few.assign(seed_image="black"))
+        drawing.of_seed_image(results.alignment.assign(seed_image="black"))
 
 
-def test_the_sweep_shows_every_weight_at_its_error_and_alignment():
-    table = synthetic.alignment(synthetic.answers(1, 20), 50)
-    figure = sweep.draw(table)
-    median = table[(table["judge"] == "median") & (table["network"] == "vgg-adversarial")]
-    panel = next(axis for axis in figure.axes if axis.get_title().startswith("VGG, adversarial"))
-    points = [line for line in panel.lines if line.get_marker() != "None"]
-    shown = {(x, y) for line in points for x, y in zip(*line.get_data(), strict=True)}
-    assert shown == set(zip(median["error_mean"], median["alignment"], strict=True))
+def test_only_the_end_of_training_counts(results):
+    at = results.cells.groupby("network")["epoch"].unique()
+    assert all(list(epochs) == [synthetic_figures.EPOCHS] for epochs in at)
+    assert results.alignment["epoch"].nunique() > 1
+    assert not results.cells.duplicated(["network", "loss", "judge"]).any()
+
+
+def test_networks_are_in_order_of_recipe_and_have_names_of_their_own(results):
+    order = [list(names.RECIPES).index(recipe) for recipe in results.networks["recipe"]]
+    assert order == sorted(order)
+    assert set(results.networks.index) == set(results.names)
+    labels = [names.network_label(row, ", ") for row in results.networks.itertuples()]
+    assert len(set(labels)) == len(labels)
+    assert {"ResNet, TRADES, β 6", "ResNet, adversarial L2, no augmentation", "ResNet, SimCLR, no colour"} <= set(
+        labels
+    )
+
+
+def test_main_losses_take_each_adversarial_form_at_its_largest_weight(results):
+    assert names.main_losses(results.losses) == ["free", "transforms", "away-1", "away-robust-1", "toward-1"]
+    assert names.main_losses(results.losses.drop(["transforms", "away-1"]))[1:3] == ["tv", "away-0.3"]
+
+
+def test_the_sweep_shows_every_weight_at_its_error_and_alignment(results, drawn):
+    cells = results.cells[(results.cells["judge"] == "median") & (results.cells["network"] == "resnet-adversarial")]
+    swept = results.losses.index[[names.loss_kind(row) == "adversarial" for _, row in results.losses.iterrows()]]
+    wanted = cells[cells["loss"].isin([*swept, "free", "transforms"])]
+    panel = next(axis for axis in drawn("sweep").axes if axis.get_title() == "ResNet, adversarial L2")
+    wanted = wanted[["error_mean", "alignment"]].to_numpy().round(6)
+    assert points(panel) == {(x, y) for x, y in wanted.tolist()}
     null = [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == "--"]
-    assert null == [synthetic.TAU]
-    drawing.plt.close(figure)
+    assert null == [0.3]
 
 
-def test_the_paper_has_the_same_bytes_every_time_and_takes_other_studies(study, monkeypatch):
-    monkeypatch.chdir(study)
-    other = study / "studies/other/results"
-    other.mkdir(parents=True, exist_ok=True)
-    shutil.copy(study / "results/claims.csv", other)
-    shutil.copy(study / "params.yaml", other.parent)
-    outs = [study / f"paper/{name}.pdf" for name in ("first", "second", "both")]
-    for out, studies in zip(outs, ([Path()], [Path()], [Path(), other.parent]), strict=True):
-        paper.main(Path("paper/main.typ"), Path(), studies, out)
-    first, second, both = (out.read_bytes() for out in outs)
-    assert first == second != both
-    assert first.startswith(b"%PDF")
+def test_alignment_shows_each_median_its_interval_and_its_judges(results, drawn):
+    axis = drawn("alignment").axes[1]
+    rows = medians(results, "transforms").loc[results.networks.index]
+    single, median, kept = (scatter.get_offsets() for scatter in axis.collections if hasattr(scatter, "get_sizes")
+                            and len(scatter.get_offsets()) > 1)  # fmt: skip
+    assert np.allclose(median[np.argsort(median[:, 1]), 0], rows["alignment"])
+    assert len(single) == 6 * len(rows)
+    enough = rows[rows["n_kept"] >= 10]
+    assert np.allclose(kept[np.argsort(kept[:, 1]), 0], enough["alignment_kept"])
+    assert (enough["alignment_kept"] != enough["alignment"]).any()
+    spans = next(each for each in axis.collections if hasattr(each, "get_segments")).get_segments()
+    assert {tuple(span[:, 0]) for span in spans} == set(zip(rows["low"], rows["high"], strict=True))
 
 
-def broken(study: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(study, tmp_path / "study", ignore=shutil.ignore_patterns("iris", ".resume")))
+def test_architectures_stand_beside_the_papers_numbers(results, drawn):
+    axis = drawn("architectures").axes[0]
+    heights = {y for _, y in points(axis)}
+    usual = results.networks.index[names.on_usual_views(results.networks)]
+    ours = {round(value, 6) for value in medians(results).loc[usual, "alignment"]}
+    theirs = set(results.reported.loc[results.reported["item"] == "architectures", "value"])
+    assert heights == ours | theirs
+    hollow = [line for line in axis.lines if line.get_markerfacecolor() == "white"]
+    assert sorted(line.get_ydata()[0] for line in hollow) == [0, 0, 0, 0, 0.25, 24.25, 76.5, 93.5]
 
 
-@pytest.mark.parametrize(
-    ("name", "column", "where"),
-    [
-        ("alignment", "alignment", "loss == 'free' and judge == 'median'"),
-        ("tests", "effect", "claim == 'invariance-C2'"),
-        ("alignment", "error_mean", "judge == 'median'"),
-    ],
-)
-def test_the_paper_does_not_compile_without_a_number(study, tmp_path, monkeypatch, name, column, where):
-    folder = broken(study, tmp_path)
-    path = folder / f"results/{name}.csv"
-    table = pd.read_csv(path)
-    table.loc[table.query(where).index, column] = None
-    write_csv(path, table)
-    monkeypatch.chdir(folder)
-    with pytest.raises(UserError, match="invalid float") as error:
-        paper.main(Path("paper/main.typ"), Path(), [Path()], Path("paper/out.pdf"))
-    assert "\n" not in str(error.value)
-    assert not (folder / "paper/out.pdf").exists()
+def test_contrastive_curves_are_ours_and_the_papers(results, drawn):
+    ours, theirs = drawn("simclr").axes
+    lines = {line.get_color(): line for line in ours.lines if line.get_marker() != "None"}
+    table = results.alignment
+    table = table[(table["loss"] == "free") & (table["seed_image"] == "super-noise") & (table["targets"] == "test")]
+    curve = table[(table["network"] == "resnet-simclr-adversarial") & (table["judge"] == "median")]
+    curve = curve.sort_values("epoch")
+    assert list(curve["epoch"]) == [3, 6, 12, 18, 24]
+    assert np.allclose(lines[names.colour_of("simclr-adversarial")].get_xydata(), curve[["epoch", "alignment"]])
+    dashed = [line.get_ydata()[0] for line in ours.lines if line.get_linestyle() == "--"]
+    assert dashed == [medians(results).loc["resnet-adversarial", "alignment"]]
+    assert [line.get_ydata()[0] for line in theirs.lines if line.get_linestyle() == "--"] == [63.25]
+    assert {len(line.get_xdata()) for line in theirs.lines if line.get_marker() != "None"} == {20}
+    assert theirs.get_title() == "the paper's, ResNet18, CIFAR-10"
 
 
-def test_the_paper_does_not_compile_without_a_row_or_a_file(study, tmp_path, monkeypatch):
-    folder = broken(study, tmp_path)
-    monkeypatch.chdir(folder)
-    path = folder / "results/claims.csv"
-    write_csv(path, pd.read_csv(path).query("claim != 'invariance-C5'"))
-    with pytest.raises(UserError, match="claim C5: 0 rows instead of one"):
-        paper.main(Path("paper/main.typ"), Path(), [Path()], Path("paper/out.pdf"))
-    shutil.copy(study / "results/claims.csv", path)
-    (folder / "figures/sweep.svg").unlink()
-    with pytest.raises(UserError, match="sweep.svg"):
-        paper.main(Path("paper/main.typ"), Path(), [Path()], Path("paper/out.pdf"))
-    with pytest.raises(UserError, match="outside"):
-        paper.main(Path("paper/main.typ"), Path(), [study], Path("paper/out.pdf"))
+def test_the_heat_map_has_a_number_where_there_are_iris_and_blanks_elsewhere(results, drawn):
+    axis = drawn("regularizers").axes[0]
+    cells = results.cells[results.cells["judge"] == "median"].set_index(["network", "loss"])["alignment"]
+    shown = [name for name, row in results.losses.iterrows() if names.loss_kind(row) != "ablation"]
+    wanted = cells[cells.index.get_level_values("loss").isin(shown)]
+    assert sorted(text.get_text() for text in axis.texts) == sorted(f"{value:.0f}" for value in wanted)
+    assert 0 < len(wanted) < len(results.networks) * len(shown)
 
 
-def test_every_command_line_explains_itself(capsys):
-    import tyro
+def test_rank_agreement_is_kendalls_tau_b(results):
+    taus, n = agreement.rank_agreement(results.cells, results.panel)
+    wide = results.cells.pivot(index=["network", "loss"], columns="judge", values="alignment")
+    assert n == len(wide)
+    assert list(taus) == [*results.panel, "J9-0"]
+    assert taus.loc["J1", "J5"] == pytest.approx(kendalltau(wide["J1"], wide["J5"], variant="b").statistic)
+    assert taus.loc["J1", "J2"] > 0.5 > abs(taus.loc["J1", "J9-0"])
 
-    for main in (alignment.main, iris.main, sweep.main, training.main, paper.main):
-        with pytest.raises(SystemExit) as end:
-            tyro.cli(main, args=["--help"])
-        assert end.value.code == 0
-        assert "--out" in capsys.readouterr().out
+
+def test_trust_counts_who_is_right_where_two_disagree():
+    # they disagree on images 1 (high right), 2 (low right), 3 (neither), 4 (high right): 100 (2 - 1) / 4
+    table = pd.DataFrame({"seed": 0, "image": range(6), "label": [0, 1, 2, 3, 4, 5],
+                          "high": [0, 1, 9, 9, 4, 5], "low": [0, 9, 2, 8, 9, 5]})  # fmt: skip
+    pairs = trust.trusted(table, pd.Series({"low": 10.0, "high": 70.0}))
+    assert pairs[["less", "more", "difference", "gain"]].to_numpy().tolist() == [["low", "high", 60.0, 25.0]]
+    assert pairs["low"][0] < 25 < pairs["high"][0]
+    turned = trust.trusted(table, pd.Series({"low": 70.0, "high": 10.0}))
+    assert turned["gain"][0] == -25
+    assert trust.trusted(table, pd.Series({"low": 50.0, "high": 50.0})).empty
+    assert trust.trusted(table.assign(high=table["low"]), pd.Series({"low": 10.0, "high": 70.0})).empty
+
+
+def test_recognition_is_a_row_of_the_maker_and_a_mean_over_seeds(results, drawn):
+    axis = drawn("transfer").axes[0]
+    values = axis.collections[0].get_array().reshape(13, 13)
+    table, order = results.recognition, list(results.networks.index)
+    pair = table[(table["network"] == "resnet-simclr") & (table["observer"] == "vgg-standard")]
+    assert pair["recognised"].nunique() == 2
+    assert values[order.index("resnet-simclr"), order.index("vgg-standard")] == pytest.approx(pair["recognised"].mean())
+
+
+def test_a_network_without_training_has_no_curve(results, drawn):
+    titles = [axis.get_title() for axis in drawn("training").axes if axis.get_title()]
+    assert len(titles) == len(results.names) - 1
+    assert not any("untrained" in title for title in titles)

@@ -61,7 +61,7 @@ MISTAKES = {
     "unknown key of a network": ({"networks/resnet-standard/width": [3]}, "resnet-standard.width", "mean widths?"),
     "unknown key of a loss": ({"invert/losses/free/wieght": 1}, "invert.losses.free.wieght", "did you mean weight?"),
     "unknown key of a trunk": ({"judges/trunks/random/depth": 1}, "judges.trunks.random.depth", "remove it"),
-    "unknown trunk": ({"judges/trunks/randm": {}}, "unknown key judges.trunks.randm", "'random' or 'regularizer'"),
+    "unknown trunk": ({"judges/trunks/randm": {}}, "unknown key judges.trunks.randm", "or 'robust-regularizer'"),
     "missing key": ({"train/epochs": None}, "key train.epochs is missing", "add it"),
     "missing section": ({"invert": None}, "key invert is missing", "add it"),
     "missing trunk": ({"judges/trunks/random": None}, "inconsistent", "judges.trunks must have random"),
@@ -87,7 +87,15 @@ MISTAKES = {
     "trunk of another threat": ({"judges/trunks/robust/recipe": "adversarial-linf"}, "robust.recipe", "adversarial"),
     "weight of nothing": ({"invert/losses/free/weight": 1.0}, "invert.losses.free is inconsistent", "or neither"),
     "regularizer of weight 0": ({"invert/losses/free/regularizer": "away"}, "free is inconsistent", "or neither"),
-    "no bare loss": ({"invert/losses/free": None}, "the file is inconsistent", "named 'free'"),
+    "no bare loss": ({"invert/losses/free": None}, "the file is inconsistent", "'free: {}'"),
+    "free loss that is not bare": ({"invert/losses/free/transforms": True}, "is inconsistent", "'free: {}'"),
+    "loss of no network": ({"invert/losses/tv/networks": ["resnet"]}, "inconsistent", "'resnet', which is not in"),
+    "checkpoint after the end": (
+        {"networks/resnet-simclr/checkpoints": [99]}, "resnet-simclr is inconsistent", "before the last"
+    ),
+    "checkpoint without epochs": (
+        {"networks/resnet-standard/checkpoints": [1]}, "resnet-standard is inconsistent", "needs its own epochs"
+    ),
     "figure of no network": ({"draw/robust": "resnet"}, "is inconsistent", "'resnet', which is not in networks"),
     "more targets than images": ({"invert/n_targets": 9999}, "inconsistent", "n_targets must be at most fetch.n_test"),
     "batch beyond the images": ({"train/batch": 9999}, "inconsistent", "train.batch must be at most 1400"),
@@ -159,9 +167,11 @@ def test_choose_gives_the_entry_or_the_names():
         ({}, None),
         ({"networks/resnet-standard/recipe": "standrad"}, "did you mean standard?"),
         ({"networks/resnet-standard/architecture": "resnett"}, "did you mean resnet?"),
+        ({"networks/resnet-standard/augment": "corp"}, "did you mean crop?"),
+        ({"invert/losses/tv/backward": "ture"}, "did you mean true?"),
         ({"fetch/dataset": "mnist5"}, "did you mean mnist5k?"),
         ({"invert/seed_images": ["super-nose"]}, "did you mean super-noise?"),
-        ({"invert/losses/free": {"regularizer": "awya", "weight": 1.0}}, "did you mean away?"),
+        ({"invert/losses/tv": {"regularizer": "awya", "weight": 1.0}}, "did you mean away?"),
     ],
 )
 def test_names_are_looked_up_before_a_study_runs(study, changes, words):

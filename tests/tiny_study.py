@@ -19,7 +19,7 @@ PARAMS = {
     "train": {
         "seeds": [0, 1], "epochs": 4, "batch": 16, "lr": 0.1, "weight_decay": 5e-4, "crop_padding": 1, "flip": True,
         "ema_decay": 0.5, "precision": "bfloat16", "eps_l2": 0.2, "eps_linf": 0.05, "attack_steps": 2,
-        "floor_clean": 0.0, "floor_robust": 0.0,
+        "floor_clean": 0.0, "floor_robust": 0.0, "floor_probe": 0.0,
     },
     "judges": {
         "seed": 1000, "epochs": 2, "eps_l2": 0.2, "lpips": [],
@@ -27,11 +27,13 @@ PARAMS = {
             name: NETWORK | {"recipe": recipe}
             for name, recipe in {
                 "standard": "standard", "robust": "adversarial-l2", "random": "untrained", "regularizer": "standard",
+                "robust-regularizer": "adversarial-l2",
             }.items()
         },
     },
     "invert": {
-        "n_targets": 6, "steps": 40, "step_l2": 1.0, "precision": "bfloat16", "seed_images": ["super-noise"],
+        "n_targets": 6, "noise_targets": 2, "steps": 40, "step_l2": 1.0, "precision": "bfloat16",
+        "seed_images": ["super-noise"],
         "losses": {"free": {}, "transforms": {"transforms": True}, "away-1": {"regularizer": "away", "weight": 1.0}},
     },
     "judge": {"n_bootstrap": 50},

@@ -7,7 +7,10 @@ import pandas as pd
 
 from fourlenses.statistics import bootstrap_alignment
 
-CELL = ["network", "architecture", "recipe", "loss", "regularizer", "weight", "seed_image"]
+CELL = [
+    "network", "architecture", "recipe", "augment", "beta", "epoch", "loss", "regularizer", "weight", "through",
+    "backward", "fourier", "transforms", "targets", "seed_image",
+]  # fmt: skip
 
 
 def tabulate(
@@ -17,7 +20,7 @@ def tabulate(
     n_resamples: int,
     generator: np.random.Generator,
 ) -> pd.DataFrame:
-    """Alignment of each cell (network, loss, seed image) by each judge, and by the panel's median judge.
+    """Alignment of each cell (network, epoch, loss, targets, seed image) by each judge, and by the panel's median.
 
     A = 100/N sum_i [judge picks x_t for x*_i], a tie counting half, over all IRIs and over those accepted at matched
     representation error (`_kept`); intervals are 95 % bootstrap over images and seeds.

@@ -20,7 +20,7 @@ from fourlenses.invariance.perceptual import TrunkDistance, distance_of_units
 from fourlenses.nets.bridge import import_torchvision
 from fourlenses.nets.network import Network
 
-See = Callable[[Tensor], Any]  # images (n, c, h, w) in [0, 1] -> what a judge compares
+See = Callable[[Tensor], Any]  # images (n, c, h, w) in [0, 1] -> what a judge compares: a tensor, or several
 LPIPS_TRUNKS = {
     "alex": ("alexnet-owt-7be5be79.pth", "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"),
     "vgg": ("vgg16-397923af.pth", "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"),
@@ -35,16 +35,29 @@ def pixels(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
 class Distance:
     """d(x, y) = compare(see(x), see(y)) per image, without gradient, in float32 whatever the caller's autocast.
 
-    Judges that share `see` share what it gives: see `look`.
+    Judges that share `see` share what it gives: see `look`. A judge that is Euclidean in what it sees says so by
+    `vectors`, from what it sees to float64 (n, d), with d(x, y) = ||vectors(see(x)) - vectors(see(y))||^power.
     """
 
-    def __init__(self, compare: Callable[[Any, Any], Tensor], see: See = pixels) -> None:
-        self.compare, self.see = compare, see
+    def __init__(self, compare: Callable[[Any, Any], Tensor], see: See = pixels,
+                 vectors: Callable[[Any], Tensor] | None = None, power: int = 1) -> None:
+        self.compare, self.see, self.vectors, self.power = compare, see, vectors, power
 
     @torch.no_grad()
     def between(self, seen_x: Any, seen_y: Any) -> Float[Tensor, " n"]:
         """The distance of two sets of images that `look` has seen."""
         return self.compare(seen_x, seen_y)
+
+    @torch.no_grad()
+    def matrix(self, seen_x: Any, seen_y: Any) -> Float[Tensor, "n m"]:
+        """The distance of every image of one set to every image of another, both as `look` has seen them.
+
+        One GEMM for a Euclidean judge (float64, as it subtracts large squares); else one image of y at a time.
+        """
+        if self.vectors is not None:
+            return torch.cdist(self.vectors(seen_x), self.vectors(seen_y)).pow(self.power).float()
+        count = len(seen_y if isinstance(seen_y, Tensor) else seen_y[0])
+        return torch.stack([self.compare(seen_x, _repeated(seen_y, j, seen_x)) for j in range(count)], dim=1)
 
     def __call__(self, x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
         return self.between(look([self], x)[self.see], look([self], y)[self.see])
@@ -55,6 +68,13 @@ def look(judges: Iterable[Distance], x: Float[Tensor, "n c h w"]) -> dict[See, A
     """What the judges see of the images, once for each way of seeing and not once for each judge."""
     with torch.autocast(x.device.type, enabled=False):
         return {see: see(x.float()) for see in {judge.see for judge in judges}}
+
+
+def _repeated(seen: Any, j: int, like: Any) -> Any:
+    """What was seen of image `j`, as often as there are images in `like`."""
+    if not isinstance(seen, Tensor):
+        return [_repeated(one, j, other) for one, other in zip(seen, like, strict=True)]
+    return seen[j : j + 1].expand(len(like), *seen.shape[1:])
 
 
 class Judge(NamedTuple):
@@ -70,8 +90,13 @@ def pixel_distance(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"]) -> 
 
 
 def pooled_distance(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
-    """||pool(x) - pool(y)||_2 with the mean over tiles of 4 x 4 pixels (smaller at the far edge)."""
-    return F.avg_pool2d(x - y, 4, ceil_mode=True, count_include_pad=False).flatten(1).norm(dim=1)
+    """||pool(x) - pool(y)||_2."""
+    return pool(x - y).flatten(1).norm(dim=1)
+
+
+def pool(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
+    """The mean over tiles of 4 x 4 pixels (smaller at the far edge)."""
+    return F.avg_pool2d(x, 4, ceil_mode=True, count_include_pad=False)
 
 
 def structural_distance(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
@@ -90,7 +115,14 @@ def structural_distance(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"]
 
 def through(trunk: TrunkDistance, weights: Sequence[Tensor] | None = None) -> Distance:
     """The LPIPS form on a trunk, with one weight per channel (all ones when None)."""
-    return Distance(lambda x, y: distance_of_units(x, y, weights), trunk.units)
+    vectors = unit_vectors if weights is None else None
+    return Distance(lambda x, y: distance_of_units(x, y, weights), trunk.units, vectors, power=2)
+
+
+def unit_vectors(units: Sequence[Tensor]) -> Float[Tensor, "n d"]:
+    """The unit maps of all layers in one vector per image, so that the squared distance of two is their LPIPS form:
+    v(x) = (u_l(x) / sqrt(h_l w_l))_l, ||v(x) - v(y)||^2 = sum_l mean_hw sum_c (u_lc(x) - u_lc(y))^2."""
+    return torch.cat([u.double().flatten(1) / (u.shape[2] * u.shape[3]) ** 0.5 for u in units], dim=1)
 
 
 JUDGES: dict[str, Judge] = {
@@ -103,9 +135,15 @@ JUDGES: dict[str, Judge] = {
         lambda trunks: through(TrunkDistance(trunks["robust"])),
     ),
     "J3": Judge("LPIPS form on a random network", lambda trunks: through(TrunkDistance(trunks["random"]))),
-    "J4": Judge("L2 distance of pixels", lambda _trunks: Distance(pixel_distance)),
+    "J4": Judge(
+        "L2 distance of pixels",
+        lambda _trunks: Distance(pixel_distance, vectors=lambda x: x.double().flatten(1)),
+    ),
     "J5": Judge("1 - SSIM", lambda _trunks: Distance(structural_distance)),
-    "J6": Judge("L2 distance after 4x4 average pooling", lambda _trunks: Distance(pooled_distance)),
+    "J6": Judge(
+        "L2 distance after 4x4 average pooling",
+        lambda _trunks: Distance(pooled_distance, vectors=lambda x: pool(x.double()).flatten(1)),
+    ),
 }
 PANEL = ("J1", "J2", "J3", "J4", "J5", "J6")
 

@@ -1,6 +1,6 @@
 """What an inversion minimises: the regularizer-free loss, random transforms, and the regularizers.
 
-To add a regularizer, write a function of an image and its context and name it in REGULARIZERS.
+To add a regularizer, write a function of images and their context and name it in REGULARIZERS.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,16 @@ class Context:
     distance_to_seed: Callable[[Tensor], Tensor]
 
 
-Regularizer = Callable[[Tensor, Context], Tensor]  # (n, c, h, w) in [0, 1] -> (n,), to be made small
+@dataclass(frozen=True)
+class Regularizer:
+    """What is made small beside L_free: `function`, images (n, c, h, w) in [0, 1] and their context -> (n,).
+
+    `balanced`: a weight of 1 makes it as large as L_free (see `invert`); otherwise the function has coefficients of
+    its own, beside which L_free has 1, and the weight multiplies them.
+    """
+
+    function: Callable[[Tensor, Context], Tensor]
+    balanced: bool
 
 
 def representation_error(g: Float[Tensor, "n m"], target: Float[Tensor, "n m"]) -> Float[Tensor, " n"]:
@@ -47,7 +56,51 @@ def toward(x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, " n"]
     return context.distance_to_seed(x)
 
 
-REGULARIZERS: dict[str, Regularizer] = {"away": away, "toward": toward}
+def tv(x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, " n"]:
+    """Human-leaning: 5e-5 TV, TV = sum of the squared differences of vertical and of horizontal neighbours.
+
+    Source: spec 2.6 (b) after Nanda et al. 2023 (released code), divided by 10, as are the four below: the code's
+    losses have 10 L_free.
+    """
+    vertical, horizontal = x.diff(dim=2), x.diff(dim=3)
+    return 5e-5 * (vertical.square().sum((1, 2, 3)) + horizontal.square().sum((1, 2, 3)))
+
+
+def blurred(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """Each pixel's mean with the pixels around it that the image has, 1 for itself and 0.5 for each of the others."""
+    box = {"kernel_size": 3, "stride": 1, "padding": 1, "divisor_override": 1}  # sums; no convolution, so no bfloat16
+    return (F.avg_pool2d(x, **box) + x) / (F.avg_pool2d(torch.ones_like(x), **box) + 1)
+
+
+def blur(x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, " n"]:
+    """Human-leaning: 5e-5 Blur, Blur = 1/2 ||x - blurred(x)||_2^2 with blurred(x) a constant in the gradient."""
+    return 5e-5 * 0.5 * (x - blurred(x).detach()).square().sum((1, 2, 3))
+
+
+def l1(x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, " n"]:
+    """Human-leaning: 5e-6 ||x - 0.5||_1."""
+    return 5e-6 * (x - 0.5).abs().sum((1, 2, 3))
+
+
+def frequency(x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, " n"]:
+    """Human-leaning: 5e-5 TV + 5e-5 Blur + 5e-6 ||x - 0.5||_1."""
+    return tv(x, context) + blur(x, context) + l1(x, context)
+
+
+def tv_l6(x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, " n"]:
+    """Human-leaning: 5e-5 TV + 0.1 ||x||_6, after Mahendran and Vedaldi 2014 (arXiv:1412.0035)."""
+    return tv(x, context) + 0.1 * x.flatten(1).norm(p=6, dim=1)
+
+
+REGULARIZERS: dict[str, Regularizer] = {
+    "away": Regularizer(away, balanced=True),
+    "toward": Regularizer(toward, balanced=True),
+    "tv": Regularizer(tv, balanced=False),
+    "blur": Regularizer(blur, balanced=False),
+    "l1": Regularizer(l1, balanced=False),
+    "frequency": Regularizer(frequency, balanced=False),
+    "tv-l6": Regularizer(tv_l6, balanced=False),
+}
 
 
 def random_transform(x: Float[Tensor, "n c h w"], generator: torch.Generator) -> Float[Tensor, "n c h w"]:

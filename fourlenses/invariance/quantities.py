@@ -3,45 +3,38 @@
 A quantity takes the tables, the number of resamples and a generator, and returns an Estimate; it raises Undecided
 where the study lacks what it needs. "Some" and "every" are the best and the worst network, so that a claim about
 every network can hold for a part of them. Alignments are panel medians in percent, differences in percentage points.
-A new quantity is one function here and one line in QUANTITIES. Source: spec section 1, after Nanda et al. 2023.
+A new quantity is one function and one line in QUANTITIES. Here are those that compare losses and judges; those that
+compare networks by how they were built and trained are in comparisons.py. Source: spec section 1, after Nanda et al.
+2023.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
-from fourlenses.invariance.cells import LEAST_KEPT, Cell, cells, extreme, panel_judges
+from fourlenses.invariance import comparisons
+from fourlenses.invariance.cells import LEAST_KEPT, Cell, Tables, extreme, least_n, of_loss, panel_judges, read_cells
 from fourlenses.statistics import Estimate, Undecided
 
 LARGEST_RATIO = 1.5  # of mean errors, for two losses to be matched
-Tables = Mapping[str, pd.DataFrame]
-
-
-def _cells(tables: Tables, n_resamples: int, generator: np.random.Generator) -> list[Cell]:
-    panel = panel_judges(tables["results/judges.csv"])
-    return cells(tables["results/answers.csv"], panel, n_resamples, generator)
-
-
-def _of_loss(found: list[Cell], loss: str) -> dict[str, Cell]:
-    """The cells of one loss by network."""
-    chosen = {cell.network: cell for cell in found if cell.loss == loss}
-    if not chosen:
-        raise Undecided(f"this study has no loss called {loss}")
-    return chosen
 
 
 def _strongest(found: list[Cell]) -> dict[str, Cell]:
-    """The paper's form of the regularizer (away from the target) at the largest weight of the study, by network."""
+    """The paper's form of the regularizer (away from the target) at the largest weight of the study, by network.
+
+    Of losses of equal weight (that look through different trunks) it is the one made for most networks.
+    """
     away = [cell for cell in found if cell.regularizer == "away"]
     if not away:
         raise Undecided("this study has no loss with the regularizer away")
-    return _of_loss(found, max(away, key=lambda cell: cell.weight).loss)
+    made = Counter(cell.loss for cell in away)
+    return of_loss(found, max(away, key=lambda cell: (cell.weight, made[cell.loss])).loss)
 
 
 def _by_network(found: list[Cell]) -> dict[str, list[Cell]]:
@@ -61,17 +54,13 @@ def _paired(first: dict[str, Cell], second: dict[str, Cell]) -> list[tuple[Cell,
     return [(first[network], second[network]) for network in first]
 
 
-def _least_n(chosen: dict[str, Cell]) -> int:
-    return min(cell.n for cell in chosen.values())
-
-
 def loss_range(tables: Tables, n_resamples: int, generator: np.random.Generator, kind: str = "any") -> Estimate:
     """Largest range of alignment over losses within one network, at matched error: max_g (max_L A - min_L A).
 
     Only IRIs accepted at matched error count, and only losses that leave at least ten of them. `kind` is the kind of
     network: any, standard or robust.
     """
-    found = [cell for cell in _cells(tables, n_resamples, generator) if kind == "any" or getattr(cell, kind)]
+    found = [cell for cell in read_cells(tables, n_resamples, generator) if kind == "any" or getattr(cell, kind)]
     if not found:
         raise Undecided(f"this study has no {kind} network")
     ranges, n, short = [], [], []
@@ -90,15 +79,17 @@ def loss_range(tables: Tables, n_resamples: int, generator: np.random.Generator,
 
 def adversarial_alignment(tables: Tables, n_resamples: int, generator: np.random.Generator, every: bool) -> Estimate:
     """Alignment by the strongest adversarial loss, all IRIs: the highest (`every`) or lowest over networks."""
-    chosen = _strongest(_cells(tables, n_resamples, generator))
-    return extreme([cell.alignment for cell in chosen.values()], every, _least_n(chosen))
+    chosen = _strongest(read_cells(tables, n_resamples, generator))
+    return extreme([cell.alignment for cell in chosen.values()], every, least_n(chosen.values()))
 
 
 def adversarial_error_ratio(tables: Tables, n_resamples: int, generator: np.random.Generator) -> Estimate:
     """Mean error of the strongest adversarial loss over that of the regularizer-free one, the highest over networks."""
-    found = _cells(tables, n_resamples, generator)
-    free, chosen = _of_loss(found, "free"), _strongest(found)
-    return extreme([strong.error / bare.error for strong, bare in _paired(chosen, free)], True, _least_n(chosen))
+    found = read_cells(tables, n_resamples, generator)
+    free, chosen = of_loss(found, "free"), _strongest(found)
+    return extreme(
+        [strong.error / bare.error for strong, bare in _paired(chosen, free)], True, least_n(chosen.values())
+    )
 
 
 def adversarial_alignment_matched(
@@ -110,8 +101,8 @@ def adversarial_alignment_matched(
     matches when it leaves at least ten accepted IRIs, and these count; by "ratio" when its mean error is at most
     1.5 times that of the regularizer-free loss, and all its IRIs count. Incomplete if a network has no such loss.
     """
-    found = _cells(tables, n_resamples, generator)
-    free = _of_loss(found, "free")
+    found = read_cells(tables, n_resamples, generator)
+    free = of_loss(found, "free")
     adversarial = [cell for cell in found if cell.adversarial]
     if not adversarial:
         raise Undecided("this study has no adversarial loss")
@@ -135,24 +126,10 @@ def adversarial_alignment_matched(
 
 def human_leaning_gain(tables: Tables, n_resamples: int, generator: np.random.Generator, every: bool) -> Estimate:
     """A(transforms) - A(free) of a standard network: the smallest (`every`) or largest over them."""
-    found = _cells(tables, n_resamples, generator)
-    free, human = _standard(_of_loss(found, "free")), _standard(_of_loss(found, "transforms"))
+    found = read_cells(tables, n_resamples, generator)
+    free, human = _standard(of_loss(found, "free")), _standard(of_loss(found, "transforms"))
     gains = [leaning.alignment - bare.alignment for leaning, bare in _paired(human, free)]
-    return extreme(gains, not every, min(_least_n(free), _least_n(human)))
-
-
-def robust_gain(tables: Tables, n_resamples: int, generator: np.random.Generator, every: bool) -> Estimate:
-    """A(robust) - A(standard) by the free loss, same architecture: the smallest (`every`) or largest over pairs."""
-    free = _of_loss(_cells(tables, n_resamples, generator), "free")
-    gains = [
-        robust.alignment - standard.alignment
-        for robust in free.values()
-        for standard in free.values()
-        if robust.robust and standard.standard and robust.architecture == standard.architecture
-    ]
-    if not gains:
-        raise Undecided("no architecture was trained both with the standard and with a robust recipe")
-    return extreme(gains, not every, _least_n(free))
+    return extreme(gains, not every, min(least_n(free.values()), least_n(human.values())))
 
 
 def _between(chosen: dict[str, Cell]) -> Float[ndarray, " r"]:
@@ -164,16 +141,16 @@ def _between(chosen: dict[str, Cell]) -> Float[ndarray, " r"]:
 
 def network_range(tables: Tables, n_resamples: int, generator: np.random.Generator, loss: str) -> Estimate:
     """Range of alignment between networks by one loss; "adversarial" is the strongest adversarial loss."""
-    found = _cells(tables, n_resamples, generator)
-    chosen = _strongest(found) if loss == "adversarial" else _of_loss(found, loss)
-    return Estimate(_between(chosen), _least_n(chosen))
+    found = read_cells(tables, n_resamples, generator)
+    chosen = _strongest(found) if loss == "adversarial" else of_loss(found, loss)
+    return Estimate(_between(chosen), least_n(chosen.values()))
 
 
 def compression(tables: Tables, n_resamples: int, generator: np.random.Generator) -> Estimate:
     """How much smaller the range between networks is by the human-leaning loss than by the regularizer-free one."""
-    found = _cells(tables, n_resamples, generator)
-    free, human = _of_loss(found, "free"), _of_loss(found, "transforms")
-    return Estimate(_between(free) - _between(human), min(_least_n(free), _least_n(human)))
+    found = read_cells(tables, n_resamples, generator)
+    free, human = of_loss(found, "free"), of_loss(found, "transforms")
+    return Estimate(_between(free) - _between(human), min(least_n(free.values()), least_n(human.values())))
 
 
 def kendall_tau(scores: Float[ndarray, "r items judges"]) -> Float[ndarray, "r pairs"]:
@@ -200,8 +177,8 @@ def judge_agreement(
 
     The items are all (network, loss) cells (`loss` "all"), or the networks by one loss.
     """
-    found = _cells(tables, n_resamples, generator)
-    chosen = found if loss == "all" else list(_of_loss(found, loss).values())
+    found = read_cells(tables, n_resamples, generator)
+    chosen = found if loss == "all" else list(of_loss(found, loss).values())
     if len(chosen) < 3:
         raise Undecided(f"a ranking of {len(chosen)} cells says nothing")
     panel = panel_judges(tables["results/judges.csv"])
@@ -242,10 +219,25 @@ QUANTITIES: dict[str, Callable[[Tables, int, np.random.Generator], Estimate]] = 
     "range between networks, free": partial(network_range, loss="free"),
     "range between networks, adversarial": partial(network_range, loss="adversarial"),
     "range lost by the human-leaning loss": compression,
-    "robust gain in some architecture": partial(robust_gain, every=False),
-    "robust gain in every architecture": partial(robust_gain, every=True),
+    "robust gain in some architecture": partial(comparisons.robust_gain, every=False),
+    "robust gain in every architecture": partial(comparisons.robust_gain, every=True),
     "agreement on networks, free": partial(judge_agreement, loss="free", every=False),
     "agreement on cells, median pair": partial(judge_agreement, loss="all", every=False),
     "agreement on cells, every pair": partial(judge_agreement, loss="all", every=True),
     "controls that fail": control_failures,
+    "residual gain over vgg, free": partial(comparisons.residual_gain, plain="vgg", loss="free"),
+    "residual gain over vgg, straight-through": partial(
+        comparisons.residual_gain, plain="vgg", loss="straight-through"
+    ),
+    "residual gain over resnet-noskip, free": partial(comparisons.residual_gain, plain="resnet-noskip", loss="free"),
+    "alignment by augmentation alone in some architecture": partial(comparisons.augmentation_alone, every=False),
+    "alignment by augmentation alone in every architecture": partial(comparisons.augmentation_alone, every=True),
+    "range between architectures of the effect of augmentation": comparisons.augmentation_range,
+    "gain by adversarial views in every architecture": comparisons.adversarial_views_gain,
+    "contrastive lead at the best epoch": partial(comparisons.contrastive_lead, best=True),
+    "contrastive lead at the final epoch": partial(comparisons.contrastive_lead, best=False),
+    "effect of colour in every architecture": comparisons.colour_effect,
+    "accuracy lead of the better aligned, some pair": partial(comparisons.trust, over="some"),
+    "accuracy lead of the better aligned, mean pair": partial(comparisons.trust, over="mean"),
+    "accuracy lead of the better aligned, every pair": partial(comparisons.trust, over="every"),
 }

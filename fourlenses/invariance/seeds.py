@@ -1,4 +1,4 @@
-"""Where an inversion starts. To add a seed image, write a function and name it in SEED_IMAGES."""
+"""Where an inversion starts, and targets of noise. To add a seed image, write a function and name it in SEED_IMAGES."""
 
 from collections.abc import Callable
 
@@ -42,3 +42,14 @@ SEED_IMAGES: dict[str, SeedImage] = {
     "white": white,
     "other-image": other_image,
 }
+
+
+def noise_targets(n: int, shape: tuple[int, int, int], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
+    """Targets out of the distribution: n draws of clip(N(0.5, 0.5), 0, 1), each pixel on its own, deviation 0.5.
+
+    16 % of the pixels are 0 and 16 % are 1. The original's N(0, 1) and N(0.5, 2) are not clipped and so no images;
+    clipped, N(0.5, 2) would be black or white in 80 % of the pixels.
+    Arguments: `n`, images; `shape`, (c, h, w). Source: spec 2.5 after Nanda et al. 2023 (launch scripts).
+    """
+    noise = torch.randn(n, *shape, generator=generator, device=generator.device)
+    return (0.5 + 0.5 * noise).clamp(0, 1)

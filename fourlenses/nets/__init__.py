@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+from jaxtyping import UInt8
 
 from fourlenses.errors import UserError
 from fourlenses.nets.network import Network, Normalize
 from fourlenses.nets.small import resnet, vgg
 
-__all__ = ["NETWORKS", "Network", "Normalize", "build"]
+__all__ = ["NETWORKS", "Network", "Normalize", "arguments_for", "build"]
 
 
 def bridged(architecture: str, **arguments: object) -> Network:
@@ -23,6 +24,7 @@ def bridged(architecture: str, **arguments: object) -> Network:
 NETWORKS: dict[str, Callable[..., Network]] = {
     "resnet": resnet,
     "resnet-noskip": partial(resnet, skip=False),
+    "resnet-maxpool": partial(resnet, pool="max"),
     "vgg": vgg,
     "robustness-resnet18": bridged,
     "robustness-resnet50": bridged,
@@ -56,3 +58,18 @@ def build(architecture: str, *, widths: Sequence[int] | None = None, n_classes: 
         raise UserError(f"{n_classes} classes", "at least 1", "give the number of classes of the data set")
     return builder(architecture, widths=widths, n_classes=n_classes, image_shape=tuple(image_shape),
                    generator=generator, normalize=Normalize(mean, std, image_shape[0]))
+
+
+def arguments_for(
+    x: UInt8[torch.Tensor, "n c h w"], n_classes: int, architecture: str, widths: Sequence[int] | None
+) -> dict:
+    """Arguments of `build` for a network trained on the images `x`, normalising by their mean and deviation."""
+    pixels = x.float() / 255
+    return {
+        "architecture": architecture,
+        "widths": widths,
+        "n_classes": n_classes,
+        "image_shape": list(x.shape[1:]),
+        "mean": pixels.mean((0, 2, 3)).tolist(),
+        "std": pixels.std((0, 2, 3)).tolist(),
+    }

@@ -3,14 +3,19 @@
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from fourlenses.errors import UserError
 from fourlenses.nets.network import Network, Normalize
+
+POOLS = {"average": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}
+# Layers draw first weights, which `initialise` replaces: the global RNG stays as it was (and the meta device, which
+# draws none, takes half a second to import).
+kept_rng = partial(torch.random.fork_rng, devices=[])
 
 
 class Block(nn.Module):
@@ -20,18 +25,20 @@ class Block(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
+        self.relu1 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
+        self.relu2 = nn.ReLU(inplace=True)
         self.shortcut = None
         if skip:
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=2, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
-        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        out = self.relu1(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         if self.shortcut is not None:
             out = out + self.shortcut(x)
-        return F.relu(out, inplace=True)
+        return self.relu2(out)
 
 
 def conv_bn_relu(inputs: int, outputs: int) -> list[nn.Module]:
@@ -64,27 +71,27 @@ def check_widths(widths: Sequence[int] | None, least: int) -> None:
 
 def assemble(architecture: str, layers: OrderedDict, width: int, stages: tuple[str, ...], n_classes: int,
              image_shape: tuple[int, int, int], generator: torch.Generator, normalize: Normalize) -> Network:
-    """A Network on the generator's device from layers that were made on the meta device (so the global RNG stays)."""
-    with torch.device("meta"):
+    """A Network on the generator's device from layers in order, with a linear head, initialised from the generator."""
+    with kept_rng():
         body, head = nn.Sequential(layers), nn.Linear(width, n_classes)
-    parts = nn.ModuleList([body, head]).to_empty(device=generator.device)
-    initialise(parts, generator)
+    initialise(nn.ModuleList([body, head]).to(generator.device), generator)
     return Network(architecture, normalize.to(generator.device), body, head, stages=stages, image_shape=image_shape)
 
 
 def resnet(architecture: str, *, widths: Sequence[int] | None, n_classes: int, image_shape: tuple[int, int, int],
-           generator: torch.Generator, normalize: Normalize, skip: bool = True) -> Network:
-    """Stem of widths[0] channels at stride 1, one basic block of stride 2 for each further width, global average pool.
+           generator: torch.Generator, normalize: Normalize, skip: bool = True, pool: str = "average") -> Network:
+    """Stem of widths[0] channels at stride 1, one basic block of stride 2 for each further width, global pool.
 
-    Arguments: `skip`, whether blocks have their shortcut; the others as in `fourlenses.nets.build`.
+    Arguments: `skip`, whether blocks have their shortcut; `pool`, a name in POOLS; the others as in
+    `fourlenses.nets.build`.
     """
     check_widths(widths, 2)
-    with torch.device("meta"):
+    with kept_rng():
         layers = OrderedDict(stem=nn.Sequential(*conv_bn_relu(image_shape[0], widths[0])))
         for i in range(1, len(widths)):
             layers[f"block{i}"] = Block(widths[i - 1], widths[i], skip)
         stages = tuple(f"body.{name}" for name in layers)
-        layers["pool"], layers["flatten"] = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        layers["pool"], layers["flatten"] = POOLS[pool](1), nn.Flatten()
     return assemble(architecture, layers, widths[-1], stages, n_classes, image_shape, generator, normalize)
 
 
@@ -100,7 +107,7 @@ def vgg(architecture: str, *, widths: Sequence[int] | None, n_classes: int, imag
     if min(height, width) < 1:
         raise UserError(f"{len(widths)} widths for images of {image_shape[1]}x{image_shape[2]} pixels",
                         "a side of at least 2 to the number of widths", "give fewer widths")
-    with torch.device("meta"):
+    with kept_rng():
         layers, stages = OrderedDict(), []
         for i, out in enumerate(widths):
             convs = conv_bn_relu(channels, out) + (conv_bn_relu(out, out) if i else [])

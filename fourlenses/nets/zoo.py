@@ -10,19 +10,23 @@ from fourlenses.errors import UserError
 from fourlenses.nets import Network, build
 
 
-def load_network(path: Path, seed: int, device: torch.device, name: str | None = None) -> Network:
+def load_network(
+    path: Path, seed: int, device: torch.device, name: str | None = None, epoch: int | None = None
+) -> Network:
     """A trained network in evaluation mode, checked against the architecture that its manifest gives, and its `name`.
 
+    `epoch` is that of a checkpoint on the way, None for the end of training.
     Raises UserError if the file is torn, is another network's, has no such seed, holds another architecture's tensors,
     or if the network's accuracy is below the floor of its study: nothing is concluded from one that did not learn.
     """
-    tensors, manifest = load_tensors(path, f"seed{seed}/")
+    tensors, manifest = load_tensors(path, f"seed{seed}/" if epoch is None else f"epoch{epoch}/seed{seed}/")
     if name is not None and manifest.get("name") != name:
         given = f"{path} holds {manifest.get('name', 'no trained network')}"
         raise UserError(given, name, f"delete {path} and run `dvc repro`")
     if not tensors:
         known = ", ".join(manifest["accuracy"])
-        raise UserError(f"{path} has no seed {seed}", f"one of {known}", "add it to train.seeds and run `dvc repro`")
+        given = f"{path} has no seed {seed}" + (f" at epoch {epoch}" if epoch else "")
+        raise UserError(given, f"one of {known}", "add it to params.yaml and run `dvc repro`")
     accuracy = manifest["accuracy"][str(seed)]
     for kind in ("clean", "robust"):
         value, floor = accuracy[kind], accuracy[f"floor_{kind}"]

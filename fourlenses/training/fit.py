@@ -1,6 +1,6 @@
 """Train one network to its end, with checkpoints and progress."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from fourlenses.errors import UserError
 from fourlenses.resume import Resume
 from fourlenses.training.evaluate import accuracy, robust_accuracy
 from fourlenses.training.loop import Settings, State, final_weights, train
-from fourlenses.training.recipes import Objective, Threat
+from fourlenses.training.objectives import Objective, Threat
 
 N_HELD_OUT = 250  # images that the history's accuracies are measured on
 
@@ -44,11 +44,13 @@ def fit(
     resume: Resume,
     name: str,
     progress: Callable[..., Iterable] = lambda epochs, *_: epochs,
-) -> tuple[State, list[dict]]:
-    """Train `network` in place, saving after every epoch in `resume` under `name`; return final weights and history.
+    checkpoints: Collection[int] = (),
+) -> tuple[dict[int, State], list[dict]]:
+    """Train `network` in place, saving after every epoch in `resume` under `name`; return weights and history.
 
-    The other arguments are those of `train`; `progress` wraps the epochs (iterable, name, total). Raises UserError,
-    naming `name`, when the loss or a weight is not finite.
+    The weights are those after each epoch of `checkpoints`, and the final ones, by epoch. The other arguments are those
+    of `train`; `progress` wraps the epochs (iterable, name, total). A projector is dropped at the end. Raises
+    UserError, naming `name`, when the loss or a weight is not finite.
     """
     saved = resume.load(name)
     state, history = (saved[0], saved[1]["history"]) if saved else ({}, [])
@@ -58,10 +60,14 @@ def fit(
     )
     try:
         for state, log in progress(epochs, name, remaining):
+            if len(log) in checkpoints:
+                resume.save(f"{name}, epoch {len(log)}", final_weights(state), {})
             resume.save(name, state, {"history": log})
             history = log
     except FloatingPointError as error:
         raise UserError(f"{name}: {error}", "finite numbers", "lower train.lr or the attack's radius") from None
-    weights = final_weights(state)
-    network.load_state_dict(weights)
+    weights = {epoch: resume.load(f"{name}, epoch {epoch}")[0] for epoch in sorted(checkpoints)}
+    weights[settings.epochs] = final_weights(state)
+    network.projector = None
+    network.load_state_dict(weights[settings.epochs])
     return weights, history

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
+from torch.optim.sgd import sgd  # the function: the first torch.optim.SGD of a process imports the compiler, 1.5 s
 
-from fourlenses.training.augment import crop_and_flip
-from fourlenses.training.recipes import Objective
+from fourlenses.training.augment import AUGMENTATIONS
+from fourlenses.training.objectives import Objective
 
 State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and how fast: `lr` is the peak of the one-cycle schedule, `crop_padding` is in pixels."""
+    """How long and how fast: `lr` is the peak of the one-cycle schedule; `augment`, a name in AUGMENTATIONS, with
+    `crop_padding` in pixels; `views`, how many augmented copies of its images a batch holds, one after the other."""
 
     epochs: int
     batch: int
@@ -26,6 +28,8 @@ class Settings:
     crop_padding: int
     flip: bool
     ema_decay: float
+    augment: str = "crop"
+    views: int = 1
 
 
 def one_cycle(step: int, total: int, peak: float, warm_up: float = 0.3) -> float:
@@ -64,12 +68,12 @@ def train(
         raise ValueError(f"{len(x)} training images, but a batch of {settings.batch}")
     network.to(memory_format=torch.channels_last)
     average = copy.deepcopy(network) if settings.ema_decay else network
-    optimizer = torch.optim.SGD(
-        network.parameters(), settings.lr, momentum=0.9, weight_decay=settings.weight_decay, nesterov=True
-    )
+    augment = AUGMENTATIONS[settings.augment]
+    parameters = list(network.parameters())
+    momentum = [torch.zeros_like(parameter) for parameter in parameters]
     history = list(history)
     if state:
-        _restore(state, network, average, optimizer, generator)
+        _restore(state, network, average, momentum, generator)
 
     for epoch in range(len(history), settings.epochs):
         network.train()
@@ -79,27 +83,29 @@ def train(
         for i in range(steps):
             step = epoch * steps + i
             index = order[i * settings.batch : (i + 1) * settings.batch]
-            images = crop_and_flip(x[index].float() / 255, settings.crop_padding, settings.flip, generator)
-            for group in optimizer.param_groups:
-                group["lr"] = one_cycle(step, settings.epochs * steps, settings.lr)
-            optimizer.zero_grad()
+            images = (x[index].float() / 255).repeat(settings.views, 1, 1, 1)
+            images = augment(images, settings.crop_padding, settings.flip, generator)
+            lr = one_cycle(step, settings.epochs * steps, settings.lr)
             loss, logits = objective(network, images, y[index], generator)
-            loss.backward()
-            optimizer.step()
+            with torch.no_grad():
+                sgd(
+                    parameters, list(torch.autograd.grad(loss, parameters)), momentum, lr=lr, momentum=0.9,
+                    weight_decay=settings.weight_decay, nesterov=True, dampening=0.0, maximize=False,
+                )  # fmt: skip
             if settings.ema_decay:
                 _follow(average, network, settings.ema_decay)
             losses[i] = loss.detach()
-            hits += (logits.argmax(1) == y[index]).sum()
+            hits += (logits.argmax(1) == y[index].repeat(settings.views)).sum() / settings.views
         if not torch.isfinite(losses).all():
             first = int((~torch.isfinite(losses)).nonzero()[0])
             raise FloatingPointError(f"the training loss is not finite at step {epoch * steps + first}")
-        state = _capture(network, average, optimizer, generator)
+        state = _capture(network, average, momentum, generator)
         for name, value in state.items():  # batch normalisation hides weights and statistics that ran away
             if value.is_floating_point() and not torch.isfinite(value).all():
                 raise FloatingPointError(f"{name} is not finite after step {step}")
         row = {
             "epoch": epoch + 1,
-            "lr": optimizer.param_groups[0]["lr"],
+            "lr": lr,
             "loss": float(losses.mean()),
             "accuracy_train": float(hits) / (steps * settings.batch),
         }
@@ -108,9 +114,10 @@ def train(
 
 
 def final_weights(state: State) -> State:
-    """The weights to use, out of a state that `train` yielded: the moving average if there is one."""
+    """The weights to use, out of a state that `train` yielded: the moving average if there is one, no projector."""
     kept = "average/" if any(name.startswith("average/") for name in state) else "network/"
-    return {name.removeprefix(kept): value for name, value in state.items() if name.startswith(kept)}
+    weights = {name.removeprefix(kept): value for name, value in state.items() if name.startswith(kept)}
+    return {name: value for name, value in weights.items() if not name.startswith("projector.")}
 
 
 @torch.no_grad()
@@ -121,28 +128,21 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
         kept.copy_(new)
 
 
-def _capture(
-    network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
-) -> State:
+def _capture(network: nn.Module, average: nn.Module, momentum: list[Tensor], generator: torch.Generator) -> State:
     state = {f"network/{name}": value.clone() for name, value in network.state_dict().items()}
     if average is not network:
         state |= {f"average/{name}": value.clone() for name, value in average.state_dict().items()}
-    for name, parameter in network.named_parameters():
-        state[f"momentum/{name}"] = optimizer.state[parameter]["momentum_buffer"].clone()
+    for (name, _), buffer in zip(network.named_parameters(), momentum, strict=True):
+        state[f"momentum/{name}"] = buffer.clone()
     return state | {"generator": generator.get_state()}
 
 
 def _restore(
-    state: State,
-    network: nn.Module,
-    average: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    generator: torch.Generator,
+    state: State, network: nn.Module, average: nn.Module, momentum: list[Tensor], generator: torch.Generator
 ) -> None:
     network.load_state_dict({n.removeprefix("network/"): v for n, v in state.items() if n.startswith("network/")})
     if average is not network:
         average.load_state_dict({n.removeprefix("average/"): v for n, v in state.items() if n.startswith("average/")})
-    for name, parameter in network.named_parameters():
-        buffer = torch.empty_like(parameter).copy_(state[f"momentum/{name}"])
-        optimizer.state[parameter]["momentum_buffer"] = buffer
+    for (name, _), buffer in zip(network.named_parameters(), momentum, strict=True):
+        buffer.copy_(state[f"momentum/{name}"])
     generator.set_state(state["generator"].cpu())

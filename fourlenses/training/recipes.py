@@ -1,72 +1,38 @@
-"""Recipes: what a network minimises on a batch. To add one, write a function and name it in RECIPES."""
+"""Recipes: how a network is trained. To add one, write its objective and name it in RECIPES."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from fourlenses.attacks import autocast, cross_entropy, frozen, projected_gradient
-
-# (network, images (n, c, h, w) in [0, 1], labels (n,), generator) -> loss (), logits (n, classes) that it rests on
-Objective = Callable[[nn.Module, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+from fourlenses.training.contrastive import contrastive, contrastive_adversarial
+from fourlenses.training.objectives import Objective, Threat, adversarial, standard
+from fourlenses.training.trades import mart, trades
 
 
 @dataclass(frozen=True)
-class Threat:
-    """What a network is trained against: `norm` ("l2" or "linf"), radius `eps` in pixels of [0, 1], `steps`."""
+class Recipe:
+    """How a network is trained: `objective(precision, threat, beta)` is what it minimises on a batch, None for one that
+    stays as drawn.
 
-    norm: str
-    eps: float
-    steps: int
-
-
-def standard(precision: str) -> Objective:
-    """Cross-entropy on the images themselves."""
-
-    def objective(
-        network: nn.Module, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        with autocast(x.device, precision):
-            logits = network(x.to(memory_format=torch.channels_last))
-        return F.cross_entropy(logits.float(), y), logits.float()
-
-    return objective
-
-
-def adversarial(precision: str, threat: Threat) -> Objective:
-    """Cross-entropy on projected-gradient adversarial examples only (Madry et al. 2018).
-
-    The attack starts at the image (L2) or at random in the ball (Linf); its steps are 2 eps / steps long (Linf:
-    2.5 eps / steps), so that it can cross the ball.
+    `norm` is that of the threat, None where there is no attack; `weighted`, whether beta means anything;
+    `contrastive`, whether a batch holds two views of each image, compared through a projector that is dropped
+    afterwards.
     """
-    random_start = threat.norm == "linf"
-    step_size = (2.5 if random_start else 2.0) * threat.eps / threat.steps
 
-    def objective(
-        network: nn.Module, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        with frozen(network):
-            x = projected_gradient(
-                cross_entropy(network, y, precision),
-                x,
-                norm=threat.norm,
-                eps=threat.eps,
-                step_size=step_size,
-                steps=threat.steps,
-                generator=generator if random_start else None,
-                best=False,
-            )
-        return standard(precision)(network, x, y, generator)
-
-    return objective
+    objective: Callable[[str, Threat, float], Objective] | None
+    norm: str | None = None
+    weighted: bool = False
+    contrastive: bool = False
 
 
-# name -> (norm of the threat or None, builder from precision and threat)
-RECIPES: dict[str, tuple[str | None, Callable[[str, Threat], Objective]]] = {
-    "standard": (None, lambda precision, threat: standard(precision)),
-    "adversarial-l2": ("l2", adversarial),
-    "adversarial-linf": ("linf", adversarial),
+RECIPES: dict[str, Recipe] = {
+    "standard": Recipe(lambda precision, threat, beta: standard(precision)),
+    "adversarial-l2": Recipe(lambda precision, threat, beta: adversarial(precision, threat), "l2"),
+    "adversarial-linf": Recipe(lambda precision, threat, beta: adversarial(precision, threat), "linf"),
+    "trades-l2": Recipe(trades, "l2", weighted=True),
+    "mart-l2": Recipe(mart, "l2", weighted=True),
+    "simclr": Recipe(lambda precision, threat, beta: contrastive(precision), contrastive=True),
+    "simclr-adversarial": Recipe(
+        lambda precision, threat, beta: contrastive_adversarial(precision, threat), "l2", contrastive=True
+    ),
+    "untrained": Recipe(None),
 }

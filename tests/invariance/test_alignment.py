@@ -15,8 +15,9 @@ def answers(seed: int = 0, losses: tuple[str, ...] = ("free", "away-1"), accept:
     rng = np.random.default_rng(seed)
     rows = [
         {
-            "network": network, "architecture": "resnet", "recipe": "standard", "loss": loss,
-            "regularizer": "none", "weight": 0.0, "seed_image": "super-noise", "seed": k, "image": image,
+            "network": network, "architecture": "resnet", "recipe": "standard", "augment": "crop", "beta": 0.0,
+            "epoch": 8, "loss": loss, "regularizer": "none", "weight": 0.0, "through": "none", "backward": "exact",
+            "fourier": 0, "transforms": 0, "targets": "test", "seed_image": "super-noise", "seed": k, "image": image,
             "error": rng.uniform(), "accepted": int(rng.uniform() < accept), "null_low": 0.2 + 0.1 * k,
             "null_median": 0.7 + 0.2 * k, **{judge: rng.choice([0, 0.5, 1]) for judge in JUDGES},
         }
@@ -77,7 +78,19 @@ def test_no_accepted_iri_gives_no_number_rather_than_zero():
     assert found[["alignment", "low", "high"]].notna().all(axis=None)
 
 
+@pytest.mark.parametrize(
+    ("column", "other"),
+    [("targets", "noise"), ("seed_image", "black"), ("epoch", 4), ("backward", "cut-skip"), ("augment", "none")],
+)
+def test_targets_starts_epochs_and_rules_have_rows_of_their_own(column, other):
+    frame = answers()
+    found = table(pd.concat([frame, frame.assign(**{column: other}, **dict.fromkeys(JUDGES, 1.0))]))
+    pd.testing.assert_frame_equal(table(frame), found[found[column] != other].reset_index(drop=True))
+    assert (found.loc[found[column] == other, "alignment"] == 100).all()
+
+
 def test_every_cell_has_every_judge_once():
     found = table(answers())
+    assert list(found)[: len(CELL)] == CELL
     assert not found.duplicated([*CELL, "judge"]).any()
     assert set(found["judge"]) == {*JUDGES, "median"}

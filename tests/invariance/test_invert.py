@@ -4,14 +4,16 @@ import pytest
 import torch
 
 from fourlenses.attacks import frozen
+from fourlenses.errors import UserError
 from fourlenses.invariance import invert as module
+from fourlenses.invariance.fourier import encode
 from fourlenses.invariance.invert import Settings, invert, null_errors, pick_targets
-from fourlenses.invariance.losses import REGULARIZERS, representation_error
+from fourlenses.invariance.losses import REGULARIZERS, Context, Regularizer, representation_error
 from fourlenses.invariance.perceptual import TrunkDistance
 from fourlenses.invariance.seeds import SEED_IMAGES
 from fourlenses.nets import build
 
-SHAPE = (1, 16, 16)
+SHAPE = (1, 16, 15)  # an odd width, which a half spectrum does not tell
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -29,17 +31,15 @@ def network(architecture: str = "resnet", seed: int = 0):
 
 
 NETWORK, TRUNK = network(), TrunkDistance(network("vgg", 5))
-IMAGES = torch.rand(40, 1, 4, 4, generator=stream(2)).repeat_interleave(4, 2).repeat_interleave(4, 3)
+IMAGES = torch.rand(40, 1, 4, 4, generator=stream(2)).repeat_interleave(4, 2).repeat_interleave(4, 3)[..., :15]
 TARGETS = IMAGES[:6]
 SEED = SEED_IMAGES["super-noise"](IMAGES, stream(3))
 SEEDS = SEED.expand_as(TARGETS)
 
 
-def found(steps=40, precision="float32", *, transforms=False, regularizer=None, weight=0.0, seed=0, seed_image=SEED):
-    return invert(
-        NETWORK, TARGETS, seed_image, TRUNK, Settings(steps, 1.0, precision), transforms=transforms,
-        regularizer=regularizer, weight=weight, generator=stream(seed),
-    )  # fmt: skip
+def found(steps=40, precision="float32", *, seed=0, network=NETWORK, **kind):
+    kind = {"transforms": False, "regularizer": None, "weight": 0.0} | kind
+    return invert(network, TARGETS, SEED, TRUNK, Settings(steps, 1.0, precision), **kind, generator=stream(seed))
 
 
 def fresh_error(x: torch.Tensor) -> torch.Tensor:
@@ -49,12 +49,21 @@ def fresh_error(x: torch.Tensor) -> torch.Tensor:
     return (g - wanted).norm(dim=1) / wanted.norm(dim=1)
 
 
+def prior(name: str, x: torch.Tensor) -> torch.Tensor:
+    return REGULARIZERS[name].function(x, Context(TARGETS, SEEDS, torch.clone, torch.clone))
+
+
 KINDS = [
     {},
     {"transforms": True},
     {"regularizer": "away", "weight": 0.3},
     {"regularizer": "toward", "weight": 1.0},
     {"transforms": True, "regularizer": "away", "weight": 0.1},
+    {"regularizer": "frequency", "weight": 1.0},
+    {"fourier": True},
+    {"fourier": True, "transforms": True, "regularizer": "tv-l6", "weight": 1.0},
+    {"backward": "straight-through"},
+    {"backward": "cut-skip", "fourier": True},
 ]
 
 
@@ -145,6 +154,39 @@ def test_adversarial_losses_use_the_same_normalised_error_and_weight_one_balance
     torch.testing.assert_close(at_target, expected, atol=1e-3, rtol=1e-2)
 
 
+@pytest.mark.parametrize("weight", [0.5, 4.0])
+def test_absolute_regularizers_are_added_as_they_are(monkeypatch, weight):
+    values = total_losses(monkeypatch, regularizer="frequency", weight=weight)
+    for ours, images in zip(values, (SEEDS, TARGETS), strict=True):
+        expected = fresh_error(images) + weight * prior("frequency", images)
+        torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("backward", ["straight-through", "cut-skip"])
+def test_backward_rule_changes_the_way_and_not_the_loss(monkeypatch, backward):
+    assert not torch.equal(found(5)[0], found(5, backward=backward)[0])
+    for ours, plain in zip(total_losses(monkeypatch, backward=backward), total_losses(monkeypatch), strict=True):
+        assert torch.equal(ours, plain)
+
+
+def test_architecture_that_cannot_take_a_backward_rule_is_refused():
+    with pytest.raises(UserError, match="cut-skip"):
+        found(1, network=network("vgg"), backward="cut-skip")
+
+
+def test_fourier_inversion_ends_near_the_target_by_smoother_changes(monkeypatch):
+    pixels, fourier = found(100), found(100, fourier=True)
+    assert (fourier[1] < 0.05 * fresh_error(SEEDS)).all()
+    added = [x - SEEDS.clamp(0.02, 0.98) for x, _ in (fourier, pixels)]
+    roughness = [(prior("tv", x) / x.square().sum((1, 2, 3))).mean() for x in added]
+    assert roughness[0] < 0.8 * roughness[1], "what is added to the seed has lower frequencies"
+    x, _ = found(1, fourier=True)
+    monkeypatch.setattr(module, "projected_gradient", lambda loss, start, **options: start)
+    start, _ = found(1, fourier=True)
+    torch.testing.assert_close(start, SEEDS.clamp(0.02, 0.98), atol=1e-5, rtol=0)
+    assert not torch.equal(x, start) and encode(x).min() < 0, "a spectrum that was never clipped"
+
+
 def test_away_goes_away_from_the_target_and_toward_stays_with_the_seed():
     free, away, toward = (found(60, **kind)[0] for kind in ({}, KINDS[2], KINDS[3]))
     assert TRUNK(away, TARGETS).mean() > 1.1 * TRUNK(free, TARGETS).mean()
@@ -155,13 +197,14 @@ def test_user_adds_a_regularizer_with_a_function_and_a_line(monkeypatch):
     def darkness(x, context):
         return x.flatten(1).mean(1)
 
-    monkeypatch.setitem(REGULARIZERS, "darkness", darkness)
+    monkeypatch.setitem(REGULARIZERS, "darkness", Regularizer(darkness, balanced=True))
     dark, _ = found(40, regularizer="darkness", weight=1.0)
     assert dark.mean() < 0.9 * found(40)[0].mean()
 
 
 def test_loss_that_is_not_finite_stops(monkeypatch):
-    monkeypatch.setitem(REGULARIZERS, "broken", lambda x, context: x.flatten(1).mean(1) * float("nan"))
+    broken = Regularizer(lambda x, context: x.flatten(1).mean(1) * float("nan"), balanced=True)
+    monkeypatch.setitem(REGULARIZERS, "broken", broken)
     with pytest.raises(FloatingPointError, match="not finite"):
         found(3, regularizer="broken", weight=1.0)
 

@@ -1,48 +1,17 @@
-"""The judges: sanity, the LPIPS form, SSIM, the negative control and the calibrated LPIPS."""
-
-import hashlib
-import warnings
+"""The judges of the panel: sanity, SSIM, distances by hand and in matrices, and the negative control."""
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
+from small_judges import SEED_IMAGE, SHAPE, TRUNKS, images, trunks
 
 from fourlenses.errors import UserError
-from fourlenses.invariance import judges
-from fourlenses.invariance.judges import (
-    JUDGES,
-    PANEL,
-    choose,
-    control,
-    find_lpips,
-    look,
-    sanity,
-)
-from fourlenses.invariance.perceptual import TrunkDistance, lpips_distance
-from fourlenses.nets import build
+from fourlenses.invariance.judges import JUDGES, PANEL, choose, control, look, sanity
 
-SHAPE = (1, 28, 28)
-
-
-def images(n, shape=SHAPE, seed=0):
-    """Smooth random images with black and white regions, as real ones have."""
-    coarse = torch.rand(n, shape[0], 5, 5, generator=torch.Generator().manual_seed(seed))
-    return (F.interpolate(coarse, size=shape[1:], mode="bicubic") * 1.6 - 0.3).clamp(0, 1)
-
-
-def trunks(shape=SHAPE):
-    return {name: build(architecture, widths=[8, 12, 16], n_classes=10, image_shape=shape, mean=0.3, std=0.3,
-                        generator=torch.Generator().manual_seed(i)).eval()
-            for i, (name, architecture) in enumerate((("standard", "resnet"), ("robust", "vgg"), ("random", "resnet")))}
-
-
-TRUNKS = trunks()
 PANELISTS = {name: JUDGES[name].build(TRUNKS) for name in PANEL}
-SEED_IMAGE = torch.randn(SHAPE, generator=torch.Generator().manual_seed(9)).clamp(0, 1)
 
 
 @pytest.mark.parametrize("name", PANEL)
@@ -87,93 +56,6 @@ def test_the_negative_control_fails_and_its_draws_differ():
     assert torch.equal(again["J9-1"](images(3), images(3, seed=1)), distances[1])
 
 
-def test_the_form_equals_a_float64_loop():
-    generator = torch.Generator().manual_seed(0)
-    shapes = [(3, 4, 5, 6), (3, 7, 2, 3)]
-    x, y = ([torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes] for _ in range(2))
-    x[0][1, :, 2, 2] = 0
-    weights = [torch.rand(shape[1], generator=generator, dtype=torch.float64) for shape in shapes]
-    expected = np.zeros(3)
-    for a, b, w in zip(x, y, weights, strict=True):
-        n, c, height, width = a.shape
-        for i in range(n):
-            total = 0.0
-            for row in range(height):
-                for column in range(width):
-                    u, v = a[i, :, row, column].numpy(), b[i, :, row, column].numpy()
-                    u, v = u / max(np.linalg.norm(u), 1e-10), v / max(np.linalg.norm(v), 1e-10)
-                    total += sum(float(w[k]) * (u[k] - v[k]) ** 2 for k in range(c))
-            expected[i] += total / (height * width)
-    assert np.allclose(lpips_distance(x, y, weights).numpy(), expected, rtol=1e-9)
-    ones = [torch.ones_like(w) for w in weights]
-    assert torch.equal(lpips_distance(x, y), lpips_distance(x, y, ones))
-    half = lpips_distance([f.bfloat16() for f in x], [f.bfloat16() for f in y])
-    assert half.dtype == torch.float32 and torch.allclose(half.double(), lpips_distance(x, y), rtol=0.02)
-
-
-@pytest.mark.parametrize("net", ["alex", "vgg"])
-def test_the_form_equals_the_lpips_package(net):
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        judges.import_torchvision()
-        import lpips
-
-        torch.default_generator.manual_seed(0)
-        model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False, spatial=False)
-    x, y = images(2, (3, 64, 64)), images(2, (3, 64, 64), seed=1)
-    with torch.no_grad():
-        expected = model(x, y, normalize=True).flatten()
-        maps = [model.net(model.scaling_layer(2 * image - 1)) for image in (x, y)]
-        weights = [lin.model[-1].weight.flatten() for lin in model.lins]
-        assert torch.allclose(lpips_distance(*maps, weights), expected, rtol=1e-4, atol=1e-7)
-
-
-def test_gradient_is_finite_on_dead_maps_and_equals_finite_differences():
-    x = torch.zeros(2, 5, 3, 3, dtype=torch.float64)
-    x[0] = torch.rand(5, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.1
-    y = torch.rand(2, 5, 3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    dead = x.clone().requires_grad_()
-    lpips_distance([dead], [y]).sum().backward()
-    assert dead.grad.isfinite().all() and dead.grad[0].abs().sum() > 0
-    live = x[:1].clone().requires_grad_()
-    assert torch.autograd.gradcheck(lambda f: lpips_distance([f], [y[:1]]), (live,))
-
-
-def test_trunk_distance_with_a_reference_is_the_same_distance_and_gradient():
-    distance = TrunkDistance(TRUNKS["standard"])
-    y = images(4, seed=1)
-    x = images(4).requires_grad_()
-    direct = distance(x, y)
-    stored = distance.reference(y)
-    assert not any(f.requires_grad for f in stored)
-    assert torch.equal(distance.to(x, stored), direct)
-    (gradient,) = torch.autograd.grad(distance.to(x, stored).sum(), x)
-    assert gradient.isfinite().all() and (gradient.flatten(1).norm(dim=1) > 0).all()
-    one = distance.to(x, distance.reference(y[:1]))
-    assert torch.allclose(one, distance(x, y[:1].expand_as(y)), rtol=1e-5)
-    step = x.detach() - 0.05 * gradient / gradient.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
-    assert (distance(step, y) < direct).all()
-
-
-def test_trunk_is_a_frozen_copy_in_evaluation_mode():
-    network = build("vgg", widths=[4, 6], n_classes=3, image_shape=SHAPE, generator=torch.Generator().manual_seed(0))
-    distance = TrunkDistance(network)
-    before = distance(images(2), images(2, seed=1))
-    network(images(8))
-    next(network.parameters()).data.zero_()
-    assert network.training and torch.equal(distance(images(2), images(2, seed=1)), before)
-
-
-def test_layers_default_to_the_stages_and_must_exist():
-    stages = TrunkDistance(TRUNKS["standard"])
-    named = TrunkDistance(TRUNKS["standard"], ["body.stem", "body.block1", "body.block2"])
-    assert torch.equal(stages(images(2), images(2, seed=1)), named(images(2), images(2, seed=1)))
-    with pytest.raises(UserError, match="at least one"):
-        TrunkDistance(TRUNKS["standard"], [])
-    with pytest.raises(UserError, match="body.block1"):
-        TrunkDistance(TRUNKS["standard"], ["body.blok1"])(images(1), images(1))
-
-
 def test_judges_measure_in_float32_under_autocast():
     x, y = images(7), images(7, seed=1)
     plain = PANELISTS["J1"](x, y)
@@ -188,6 +70,32 @@ def test_judges_that_see_alike_look_once():
     assert len(seen_x) == 5  # three trunks, the control's own copy, and pixels
     for name, judge in jury.items():
         assert torch.equal(judge.between(seen_x[judge.see], seen_y[judge.see]), judge(x, y)), name
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 33, 40)])
+@pytest.mark.parametrize("name", [*PANEL, "J9-0"])
+def test_a_matrix_of_distances_is_between_row_by_row(name, shape):
+    given = TRUNKS if shape == SHAPE else trunks(shape)
+    judge = JUDGES[name].build(given) if name in JUDGES else control(given["standard"], torch.Generator(), 1)[name]
+    x, y = images(30, shape), images(27, shape, seed=1)  # more than 25: few rows would not go through the GEMM
+    y[:3] = (x[:3] + torch.tensor([1e-3, 1e-2, 1e-1]).reshape(3, 1, 1, 1)).clamp(0, 1)  # small by cancellation
+    seen_x, seen_y = look([judge], x)[judge.see], look([judge], y)[judge.see]
+    found = judge.matrix(seen_x, seen_y)
+    assert found.shape == (30, 27) and found.dtype == torch.float32 and not found.requires_grad
+    for j in range(27):
+        one = y[j : j + 1].expand(30, -1, -1, -1).contiguous()
+        torch.testing.assert_close(found[:, j], judge(x, one), rtol=1e-5, atol=1e-7 if name in ("J5", "J9-0") else 0)
+    torch.testing.assert_close(found.T, judge.matrix(seen_y, seen_x), rtol=1e-5, atol=1e-6)
+    assert (name == "J9-0") == bool((found < 0).any())
+
+
+@pytest.mark.parametrize("name", PANEL)
+def test_in_a_matrix_every_image_is_nearest_to_itself(name):
+    judge, x = PANELISTS[name], images(30)
+    seen = look([judge], x)[judge.see]
+    found = judge.matrix(seen, seen)
+    assert (found.argmin(1) == torch.arange(30)).all()
+    assert found.diagonal().abs().max() < 1e-5 * found.median()
 
 
 def noisy_pair(shape):
@@ -252,63 +160,3 @@ def test_sanity_catches_each_fault():
     for name, judge in faults.items():
         result = sanity(judge, images(5), SEED_IMAGE)
         assert result["passes"] == 0 and result[name] != good[name], name
-
-
-def fake_trunk(net):
-    judges.import_torchvision()
-    from torchvision.models import alexnet, vgg16
-
-    torch.default_generator.manual_seed(5)
-    features = {"alex": alexnet, "vgg": vgg16}[net]().features
-    return {f"features.{name}": value for name, value in features.state_dict().items()}
-
-
-@pytest.fixture(scope="module", params=["alex", "vgg"])
-def calibrated(request, tmp_path_factory):
-    """An LPIPS found on disk, with a random trunk under the right name whose digest is pinned for the test."""
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        folder, net = tmp_path_factory.mktemp(request.param), request.param
-        trunk = fake_trunk(net)
-        name = judges.LPIPS_TRUNKS[net][0]
-        torch.save(trunk, folder / name)
-        digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(judges.LPIPS_TRUNKS, net, (name, digest))
-            before = torch.random.get_rng_state()
-            judge, status = find_lpips(net, [folder / "absent", folder])
-            assert torch.equal(torch.random.get_rng_state(), before)
-    return net, trunk, judge, status
-
-
-def test_calibrated_lpips_is_a_sane_judge_on_small_grey_images(calibrated):
-    _net, _trunk, judge, status = calibrated
-    assert status == "used"
-    assert sanity(judge, images(3), SEED_IMAGE)["passes"] == 1
-
-
-def test_calibrated_lpips_uses_the_given_trunk_and_the_calibrated_weights(calibrated):
-    net, trunk, judge, _status = calibrated
-    x, y = images(2), images(2, seed=1)
-    import lpips
-
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
-        warnings.simplefilter("ignore")
-        peer = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-        for name, parameter in peer.net.named_parameters():
-            parameter.copy_(trunk["features" + name[len("slice1"):]])
-        large = [F.interpolate(i, size=(64, 64), mode="bilinear").repeat(1, 3, 1, 1) * 2 - 1 for i in (x, y)]
-        assert all((lin.model[-1].weight >= 0).all() for lin in peer.lins)
-        assert torch.allclose(judge(x, y), peer(*large).flatten(), rtol=1e-4)
-
-
-def test_missing_or_wrong_lpips_is_named_never_replaced(tmp_path):
-    judge, reason = find_lpips("alex", [tmp_path])
-    assert judge is None and reason == "missing: alexnet-owt-7be5be79.pth is in none of the folders searched"
-    (tmp_path / "vgg16-397923af.pth").write_bytes(b"<html>")
-    judge, reason = find_lpips("vgg", [tmp_path])
-    assert judge is None and "another sha256 than 397923af8e79" in reason
-    with pytest.raises(UserError, match="alex, vgg"):
-        find_lpips("squeeze", [tmp_path])
-    for name, digest in judges.LPIPS_TRUNKS.values():
-        assert len(digest) == 64 and digest.startswith(name.rpartition("-")[2].removesuffix(".pth"))

@@ -44,9 +44,90 @@ def test_away_is_small_far_from_the_target_and_toward_near_the_seed():
     )
     places = [torch.full((2, 1, 4, 4), level) for level in (1.0, 0.5, 0.0)]
     for name in ("away", "toward"):
-        at_target, between, at_seed = (REGULARIZERS[name](x, context) for x in places)
+        at_target, between, at_seed = (REGULARIZERS[name].function(x, context) for x in places)
         assert (at_target > between).all() and (between > at_seed).all()
-    assert (REGULARIZERS["away"](targets, context) == 0).all() and (REGULARIZERS["toward"](seeds, context) == 0).all()
+    away, toward = (REGULARIZERS[name].function for name in ("away", "toward"))
+    assert (away(targets, context) == 0).all() and (toward(seeds, context) == 0).all()
+    assert {name for name, regularizer in REGULARIZERS.items() if regularizer.balanced} == {"away", "toward"}
+
+
+ANY = Context(torch.zeros(1), torch.zeros(1), torch.clone, torch.clone)  # the others look at the image alone
+ABSOLUTE = ["tv", "blur", "l1", "frequency", "tv-l6"]
+
+
+def priors(x: np.ndarray) -> dict[str, float]:
+    """TV, Blur, L1 and the 6-norm of one image (c, h, w), pixel by pixel in float64."""
+    channels, height, width = x.shape
+    tv = blur = l1 = sixth = 0.0
+    for c in range(channels):
+        for i in range(height):
+            for j in range(width):
+                here = float(x[c, i, j])
+                tv += (x[c, i + 1, j] - here) ** 2 if i + 1 < height else 0
+                tv += (x[c, i, j + 1] - here) ** 2 if j + 1 < width else 0
+                total = weights = 0.0
+                for k in range(max(i - 1, 0), min(i + 2, height)):
+                    for m in range(max(j - 1, 0), min(j + 2, width)):
+                        weight = 1.0 if (k, m) == (i, j) else 0.5
+                        total, weights = total + weight * x[c, k, m], weights + weight
+                blur += 0.5 * (here - total / weights) ** 2
+                l1 += abs(here - 0.5)
+                sixth += here**6
+    return {"tv": tv, "blur": blur, "l1": l1, "l6": sixth ** (1 / 6)}
+
+
+@settings(deadline=None, max_examples=20)
+@given(c=st.sampled_from([1, 3]), h=st.integers(2, 6), w=st.integers(2, 6), seed=st.integers(0, 1000))
+def test_absolute_regularizers_are_a_tenth_of_the_papers_against_a_loop(c, h, w, seed):
+    x = torch.rand(2, c, h, w, generator=stream(seed), dtype=torch.float64)
+    by_hand = [priors(image.numpy()) for image in x]
+    ten = {name: 10 * REGULARIZERS[name].function(x, ANY) for name in ABSOLUTE}
+    for i, p in enumerate(by_hand):
+        assert float(ten["tv"][i]) == pytest.approx(5e-4 * p["tv"])
+        assert float(ten["blur"][i]) == pytest.approx(5e-4 * p["blur"])
+        assert float(ten["l1"][i]) == pytest.approx(5e-5 * p["l1"])
+        assert float(ten["frequency"][i]) == pytest.approx(5e-4 * p["tv"] + 5e-4 * p["blur"] + 5e-5 * p["l1"])
+        assert float(ten["tv-l6"][i]) == pytest.approx(5e-4 * p["tv"] + 1.0 * p["l6"])
+
+
+def test_priors_of_a_white_pixel_by_hand():
+    x = torch.zeros(1, 1, 5, 5)
+    x[0, 0, 2, 2] = 1
+    tv, blur, l1, frequency, tv_l6 = (float(REGULARIZERS[name].function(x, ANY)) for name in ABSOLUTE)
+    assert tv == pytest.approx(5e-5 * 4)
+    assert blur == pytest.approx(5e-5 * 0.5 * (0.8**2 + 8 * 0.1**2)), "kernel 0.2 in the centre, 0.1 around it"
+    assert l1 == pytest.approx(5e-6 * 25 * 0.5) and frequency == pytest.approx(tv + blur + l1)
+    assert tv_l6 == pytest.approx(tv + 0.1)
+
+
+def test_blurred_image_is_a_constant_in_the_gradient():
+    x = torch.rand(2, 3, 6, 5, generator=stream(), dtype=torch.float64).requires_grad_(True)
+    (slope,) = torch.autograd.grad(REGULARIZERS["blur"].function(x, ANY).sum(), x)
+    for image, gradient in zip(x.detach(), slope, strict=True):
+        for channel, by_channel in zip(image, gradient, strict=True):
+            blurred = torch.empty_like(channel)
+            for i, j in np.ndindex(6, 5):
+                around = channel[max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2]
+                blurred[i, j] = (around.sum() + channel[i, j]) / (around.numel() + 1)
+            torch.testing.assert_close(by_channel, 5e-5 * (channel - blurred))
+
+
+@pytest.mark.parametrize("name", [name for name in ABSOLUTE if name != "blur"])
+def test_gradients_against_finite_differences(name):
+    smooth = {"frequency": ("tv", "l1")}.get(name, (name,))  # the blurred image is held constant, so not differentiated
+    x = (torch.rand(1, 1, 4, 3, generator=stream(), dtype=torch.float64) * 0.4 + 0.55).requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda x: sum(REGULARIZERS[part].function(x, ANY) for part in smooth), x)
+
+
+@pytest.mark.parametrize("name", ABSOLUTE)
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_absolute_regularizers_of_constant_images_have_finite_gradients_also_in_bfloat16(name, level):
+    x = torch.full((2, 1, 6, 6), level).requires_grad_(True)
+    with torch.autocast("cpu", torch.bfloat16):
+        value = REGULARIZERS[name].function(x, ANY)
+    assert value.dtype == torch.float32 and torch.equal(value, REGULARIZERS[name].function(x, ANY))
+    (slope,) = torch.autograd.grad(value.sum(), x)
+    assert torch.isfinite(slope).all()
 
 
 class Draws:

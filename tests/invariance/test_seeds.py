@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fourlenses.invariance.seeds import SEED_IMAGES
+from fourlenses.invariance.seeds import SEED_IMAGES, noise_targets
 
 OTHERS = torch.rand(12, 3, 40, 50, generator=torch.Generator().manual_seed(0))
 
@@ -44,3 +44,17 @@ def test_constants_and_other_image():
     assert any(torch.equal(found, image) for image in OTHERS)
     found.zero_()
     assert (OTHERS.flatten(1).sum(1) > 0).all(), "a copy, so that no one writes into the data"
+
+
+def test_noise_targets_are_clipped_normal_draws_of_deviation_one_half():
+    before = torch.random.get_rng_state()
+    made = noise_targets(30, (3, 20, 21), torch.Generator().manual_seed(5))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert made.shape == (30, 3, 20, 21) and made.dtype == torch.float32 and made.min() == 0 and made.max() == 1
+    for end in (0, 1):
+        assert float((made == end).float().mean()) == pytest.approx(0.1587, abs=0.01)
+    assert float((made < 0.75).float().mean()) == pytest.approx(0.6915, abs=0.01), "half a deviation above the mean"
+    flat = made.flatten(1)
+    correlation = torch.corrcoef(flat) - torch.eye(30)
+    assert correlation.abs().max() < 0.15, "each image a draw of its own"
+    assert torch.equal(made, noise_targets(30, (3, 20, 21), torch.Generator().manual_seed(5)))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from fourlenses.nets import build
-from fourlenses.nets.folding import folded
+from fourlenses.nets.folding import Shadow, folded
 from fourlenses.nets.taps import activations
 
 CASES = [("resnet", (1, 12, 12), [4, 8]), ("resnet-noskip", (3, 12, 12), [4, 8]), ("vgg", (1, 16, 16), [4, 8])]
@@ -50,3 +50,35 @@ def test_every_stage_keeps_its_maps():
     ours, theirs = (activations(net, x, network.stages) for net in (folded(network), network))
     for name in network.stages:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("architecture", "shape", "widths"), CASES[:4])
+def test_a_shadow_follows_its_network_through_training(architecture, shape, widths):
+    network = used(architecture, shape, widths)
+    shadow = Shadow("float32")
+    x = torch.rand(4, *shape, generator=torch.Generator().manual_seed(1))
+    for _ in range(3):
+        copied = shadow.of(network)
+        assert not copied.training and not any(parameter.requires_grad for parameter in copied.parameters())
+        expected = folded(network)(x)
+        torch.testing.assert_close(copied(x), expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-5)
+        assert network.training
+        network(x)  # moves the statistics
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.01)
+
+
+def test_a_shadow_in_bfloat16_points_where_the_network_does():
+    network = used(*CASES[0])
+    x = torch.rand(8, 1, 12, 12, generator=torch.Generator().manual_seed(1)).requires_grad_(True)
+    copied, plain = Shadow("bfloat16").of(network), folded(network)
+    assert copied(x).dtype == copied.features(x).dtype == torch.bfloat16
+    slopes = [torch.autograd.grad(net(x).float().logsumexp(1).sum(), x)[0].flatten(1) for net in (copied, plain)]
+    assert torch.cosine_similarity(*slopes).median() > 0.99
+
+
+def test_a_shadow_turns_to_another_network():
+    shadow, first, second = Shadow("float32"), used(*CASES[0]), used(*CASES[2])
+    assert shadow.of(first).architecture == "resnet"
+    assert shadow.of(second).architecture == "vgg"

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from fourlenses.errors import UserError
 from fourlenses.nets import NETWORKS, Network, build
 
-SMALL = ("resnet", "resnet-noskip", "vgg")
+SMALL = ("resnet", "resnet-noskip", "resnet-maxpool", "vgg")
 
 
 def make(architecture: str, shape=(1, 28, 28), widths=(8, 12, 16), seed: int = 0, **options) -> Network:
@@ -54,6 +54,29 @@ def test_initialisation_has_the_stated_spread():
     assert network.head.weight.abs().max() <= bound and network.head.bias.abs().max() <= bound
 
 
+@pytest.mark.parametrize("architecture", SMALL)
+def test_first_weights_are_these_draws_in_order_of_depth_body_before_head(architecture):
+    network = make(architecture, seed=3)
+    stream = torch.Generator().manual_seed(3)
+    for layer in [*network.body.modules(), network.head]:
+        if isinstance(layer, torch.nn.Conv2d):
+            deviation = (2 / (layer.out_channels * layer.kernel_size[0] ** 2)) ** 0.5
+            drawn = torch.empty(layer.weight.shape).normal_(0, deviation, generator=stream)
+            assert torch.equal(layer.weight, drawn)
+    bound = network.head.in_features**-0.5
+    for parameter in (network.head.weight, network.head.bias):
+        assert torch.equal(parameter, torch.empty(parameter.shape).uniform_(-bound, bound, generator=stream))
+
+
+def test_names_of_the_state_are_those_of_the_checkpoints():
+    norm = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+    block = ["conv1.weight", *(f"bn1.{n}" for n in norm), "conv2.weight", *(f"bn2.{n}" for n in norm)]
+    block += ["shortcut.0.weight", *(f"shortcut.1.{n}" for n in norm)]
+    names = ["stem.0.weight", *(f"stem.1.{n}" for n in norm), *(f"block1.{n}" for n in block)]
+    own = [name for name in make("resnet", widths=(4, 6)).state_dict() if name.startswith("body.")]
+    assert own == [f"body.{name}" for name in names]
+
+
 def test_noskip_is_the_resnet_without_its_shortcut():
     with_skip, without = make("resnet"), make("resnet-noskip")
     extra = {name for name in with_skip.state_dict() if "shortcut" in name}
@@ -66,8 +89,10 @@ def test_noskip_is_the_resnet_without_its_shortcut():
     assert torch.allclose(with_skip(x), without(x), atol=1e-6)
 
 
-def test_resnet_is_the_stated_formula():
-    network = make("resnet", widths=(4, 6), mean=0.3, std=0.5).eval()
+@pytest.mark.parametrize("pool", ["average", "max"])
+def test_resnet_is_the_stated_formula(pool):
+    architecture = {"average": "resnet", "max": "resnet-maxpool"}[pool]
+    network = make(architecture, widths=(4, 6), mean=0.3, std=0.5).eval()
     x = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     state = network.state_dict()
 
@@ -77,7 +102,8 @@ def test_resnet_is_the_stated_formula():
     stem = conv((x - 0.3) / 0.5, "stem.0", padding=1).relu()
     inner = conv(stem, "block1.conv1", stride=2, padding=1).relu()
     block = (conv(inner, "block1.conv2", padding=1) + conv(stem, "block1.shortcut.0", stride=2)).relu()
-    assert torch.allclose(network.features(x), block.mean((2, 3)), atol=1e-5)
+    expected = {"average": block.mean((2, 3)), "max": block.amax((2, 3))}
+    assert torch.allclose(network.features(x), expected[pool], atol=1e-5)
 
 
 def test_vgg_has_one_then_two_convolutions_and_halves_the_side():
@@ -118,6 +144,13 @@ def test_no_straight_through_relu_on_the_small_networks():
 def test_importing_networks_does_not_import_torchvision():
     code = ("import sys, fourlenses.nets, fourlenses.invariance.judges; "
             "sys.exit(bool({'torchvision', 'robustness', 'lpips', 'piq'} & sys.modules.keys()))")
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_building_a_small_network_does_not_import_sympy():
+    code = ("import sys, torch; from fourlenses.nets import build; "
+            "build('vgg', widths=[4], n_classes=2, image_shape=(1, 8, 8), generator=torch.Generator()); "
+            "sys.exit('sympy' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 

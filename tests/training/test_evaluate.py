@@ -10,7 +10,7 @@ from torch import nn
 
 from fourlenses.nets import build
 from fourlenses.training.evaluate import accuracy, robust_accuracy
-from fourlenses.training.recipes import Threat
+from fourlenses.training.objectives import Threat
 
 SHAPE = (1, 8, 8)
 

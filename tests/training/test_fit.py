@@ -6,9 +6,9 @@ import torch
 from fourlenses.errors import UserError
 from fourlenses.nets import build
 from fourlenses.resume import Resume
+from fourlenses.training import RECIPES, Threat
 from fourlenses.training.fit import N_HELD_OUT, HeldOut, fit
 from fourlenses.training.loop import Settings
-from fourlenses.training.recipes import RECIPES, Threat
 
 SHAPE = (1, 8, 8)
 X = torch.randint(0, 256, (48, *SHAPE), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
@@ -23,7 +23,7 @@ class Killed(BaseException):
 def fitted(resume: Resume, *, ema: float = 0.0, die_after: int | None = None, recipe: str = "adversarial-linf", lr=0.1):
     settings = Settings(epochs=3, batch=16, lr=lr, weight_decay=5e-4, crop_padding=1, flip=True, ema_decay=ema)
     network = build("resnet", widths=[4, 8], n_classes=3, image_shape=SHAPE, generator=torch.Generator().manual_seed(0))
-    objective = RECIPES[recipe][1]("bfloat16", THREAT)
+    objective = RECIPES[recipe].objective("bfloat16", THREAT, 1.0)
     lengths = []
 
     def watch(epochs, name, total):
@@ -35,7 +35,8 @@ def fitted(resume: Resume, *, ema: float = 0.0, die_after: int | None = None, re
 
     held_out = HeldOut(X, Y, THREAT, "float32")
     stream = torch.Generator().manual_seed(7)
-    weights, history = fit(network, X, Y, objective, settings, stream, held_out, resume, "tiny, seed 0", watch)
+    kept, history = fit(network, X, Y, objective, settings, stream, held_out, resume, "tiny, seed 0", watch)
+    weights = kept[settings.epochs]
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in weights.items())
     return weights, history, lengths
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fourlenses.nets import build
+from fourlenses.training import RECIPES, Threat
 from fourlenses.training.loop import Settings, final_weights, one_cycle, train
-from fourlenses.training.recipes import RECIPES, Threat
 
 SHAPE = (1, 10, 10)
 N = 40
@@ -37,7 +37,7 @@ def network(seed: int = 0) -> nn.Module:
 
 
 def objective(recipe: str = "standard", precision: str = "float32"):
-    return RECIPES[recipe][1](precision, Threat(RECIPES[recipe][0] or "l2", 0.05, 2))
+    return RECIPES[recipe].objective(precision, Threat(RECIPES[recipe].norm or "l2", 0.05, 2), 1.0)
 
 
 def run(recipe="standard", settings=SETTINGS, precision="float32", *, seed=3, state=None, history=(), stop=None):

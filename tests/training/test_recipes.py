@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from fourlenses.attacks import frozen
 from fourlenses.nets import build
-from fourlenses.training.recipes import RECIPES, Threat
+from fourlenses.training import RECIPES, Threat, add_projector
 
 SHAPE = (1, 8, 8)
 X = torch.rand(16, *SHAPE, generator=torch.Generator().manual_seed(1))
@@ -30,7 +30,7 @@ def watched(network: nn.Module) -> list[tuple[bool, torch.Tensor]]:
 
 def test_standard_is_cross_entropy_in_training_mode(network):
     passes = watched(network)
-    objective = RECIPES["standard"][1]("float32", THREATS["adversarial-l2"])
+    objective = RECIPES["standard"].objective("float32", THREATS["adversarial-l2"], 0.0)
     loss, logits = objective(network, X, Y, torch.Generator())
     assert [mode for mode, _ in passes] == [True]
     torch.testing.assert_close(loss, F.cross_entropy(logits, Y))
@@ -41,7 +41,7 @@ def test_standard_is_cross_entropy_in_training_mode(network):
 def test_adversarial_attacks_in_evaluation_mode_and_trains_in_training_mode(network, recipe):
     threat = THREATS[recipe]
     passes = watched(network)
-    loss, logits = RECIPES[recipe][1]("float32", threat)(network, X, Y, torch.Generator().manual_seed(0))
+    loss, logits = RECIPES[recipe].objective("float32", threat, 0.0)(network, X, Y, torch.Generator().manual_seed(0))
     assert [mode for mode, _ in passes] == [False] * threat.steps + [True]
     assert network.body.stem[1].num_batches_tracked == 1, "the attack's passes do not count"
     last = passes[-1][1]
@@ -61,18 +61,21 @@ def test_l2_starts_at_the_image_and_linf_at_random(network):
     for recipe, threat in THREATS.items():
         passes = watched(network)
         for seed in (0, 1):
-            RECIPES[recipe][1]("float32", threat)(network, X, Y, torch.Generator().manual_seed(seed))
+            RECIPES[recipe].objective("float32", threat, 0.0)(network, X, Y, torch.Generator().manual_seed(seed))
         starts[recipe] = passes[0][1], passes[threat.steps + 1][1]
     assert all(torch.equal(start, X) for start in starts["adversarial-l2"])
     assert not torch.equal(*starts["adversarial-linf"])
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", [name for name, recipe in RECIPES.items() if recipe.objective])
 def test_bfloat16_gives_nearly_the_loss_of_float32(network, recipe):
-    norm, make = RECIPES[recipe]
-    threat = Threat(norm or "l2", 0.1, 2)
+    made = RECIPES[recipe]
+    if made.contrastive:
+        add_projector(network, torch.Generator().manual_seed(1))
+    x, y = (X, Y[:8]) if made.contrastive else (X, Y)
+    threat = Threat(made.norm or "l2", 0.1, 2)
     losses = [
-        float(make(precision, threat)(network, X, Y, torch.Generator().manual_seed(0))[0].detach())
+        float(made.objective(precision, threat, 1.0)(network, x, y, torch.Generator().manual_seed(0))[0].detach())
         for precision in ("float32", "bfloat16")
     ]
     assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.02)

@@ -1,0 +1,70 @@
+"""Draw every figure of the study from its results."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from figures import (
+    agreement,
+    alignment,
+    architectures,
+    augmentation,
+    backward,
+    clustering,
+    control,
+    drawing,
+    iris,
+    recipes,
+    regularizers,
+    seeds,
+    simclr,
+    sweep,
+    training,
+    transfer,
+    trust,
+)
+from fourlenses import runtime
+from fourlenses.params import read_params
+
+FIGURES: dict[str, Callable[[drawing.Results], Figure]] = {
+    "iris": iris.draw,
+    "recipes": recipes.draw,
+    "architectures": architectures.draw,
+    "backward": backward.draw,
+    "augmentation": augmentation.draw,
+    "simclr": simclr.draw,
+    "regularizers": regularizers.draw,
+    "alignment": alignment.draw,
+    "sweep": sweep.draw,
+    "control": control.draw,
+    "agreement": agreement.draw,
+    "seeds": seeds.draw,
+    "clustering": clustering.draw,
+    "transfer": transfer.draw,
+    "trust": trust.draw,
+    "training": training.draw,
+}
+
+
+def main(results: Path, out: Path) -> None:
+    """Draw every figure as SVG and PNG.
+
+    Args:
+        results: folder of the study's results
+        out: folder of the figures
+    """
+    params = read_params()
+    names, standard, robust = tuple(params.networks), params.draw.standard, params.draw.robust
+    reported = Path(os.path.relpath(runtime.ROOT)) / "paper/reported.csv"
+    measured = drawing.Results(results, reported, names, standard, robust)
+    decides = {"networks": list(names), "standard": standard, "robust": robust}
+    outputs = [path for name in FIGURES for path in drawing.files(out / name)]
+    with runtime.stage("draw", decides=decides, inputs=measured.files(), outputs=outputs, uses_torch=False):
+        for name in runtime.progress(FIGURES, "draw"):
+            drawing.save(FIGURES[name](measured), out / name)
+
+
+if __name__ == "__main__":
+    runtime.run(main)

@@ -1,0 +1,116 @@
+"""The paper, typeset from made-up results in a temporary folder."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from fourlenses.artifacts import read_csv, write_csv
+from fourlenses.claims import evaluate, load_claims
+from fourlenses.errors import UserError
+from fourlenses.invariance.quantities import QUANTITIES
+from stages import draw, paper
+from tests import synthetic, synthetic_figures
+
+ROOT = Path(__file__).parents[1]
+
+
+def params() -> str:
+    """Parameters of a study of the made-up results, on top of the default study's; JSON is YAML."""
+    content = YAML(typ="safe").load(ROOT / "params.yaml")
+    content |= {"root": str(ROOT), "draw": {"standard": "resnet-standard", "robust": "resnet-adversarial"}}
+    content["networks"] = {
+        name: {"architecture": architecture, "recipe": recipe, "widths": [8, 16, 32]}
+        for name, (architecture, recipe, _) in synthetic.NETWORKS.items()
+    }
+    content["train"]["seeds"] = [0, 1]
+    content["invert"] |= {"n_targets": 30, "seed_images": ["super-noise"]}
+    content["invert"]["losses"] = {
+        name: {"regularizer": form, "weight": weight} if weight else {"transforms": name == "transforms"}
+        for name, (form, weight) in synthetic.LOSSES.items()
+    }
+    return json.dumps(content)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Path:
+    folder = synthetic.study(tmp_path_factory.mktemp("study"))
+    (folder / "params.yaml").write_text(params())
+    synthetic_figures.write(folder, read_csv(folder / "results/answers.csv"))
+    names = ("answers", "judges", "predictions", "clustering", "recognition")
+    tables = {f"results/{name}.csv": read_csv(folder / f"results/{name}.csv") for name in names}
+    book = load_claims(ROOT / "paper/claims.yaml", QUANTITIES)
+    for name, frame in zip(("claims", "tests"), evaluate(book, tables, QUANTITIES, 200, 0), strict=True):
+        write_csv(folder / f"results/{name}.csv", frame)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # a stage keeps its lock and its log in the study
+        draw.main(Path("results"), Path("figures"))
+    shutil.copytree(ROOT / "paper", folder / "paper", ignore=shutil.ignore_patterns("*.pdf"))
+    return folder
+
+
+def test_the_paper_has_the_same_bytes_every_time_and_takes_other_studies(study, monkeypatch):
+    monkeypatch.chdir(study)
+    other = study / "studies/other/results"
+    other.mkdir(parents=True, exist_ok=True)
+    shutil.copy(study / "results/claims.csv", other)
+    shutil.copy(study / "params.yaml", other.parent)
+    outs = [study / f"paper/{name}.pdf" for name in ("first", "second", "both")]
+    for out, studies in zip(outs, ([Path()], [Path()], [Path(), other.parent]), strict=True):
+        paper.main(Path("paper/main.typ"), Path(), studies, out)
+    first, second, both = (out.read_bytes() for out in outs)
+    assert first == second != both
+    assert first.startswith(b"%PDF")
+
+
+def broken(study: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(study, tmp_path / "study", ignore=shutil.ignore_patterns("iris", ".resume")))
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "where"),
+    [
+        ("alignment", "alignment", "loss == 'free' and judge == 'median'"),
+        ("tests", "effect", "claim == 'invariance-C2'"),
+        ("alignment", "error_mean", "judge == 'median'"),
+    ],
+)
+def test_the_paper_does_not_compile_without_a_number(study, tmp_path, monkeypatch, name, column, where):
+    folder = broken(study, tmp_path)
+    path = folder / f"results/{name}.csv"
+    table = pd.read_csv(path)
+    table.loc[table.query(where).index, column] = None
+    write_csv(path, table)
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match="invalid float") as error:
+        paper.main(Path("paper/main.typ"), Path(), [Path()], Path("paper/out.pdf"))
+    assert "\n" not in str(error.value)
+    assert not (folder / "paper/out.pdf").exists()
+
+
+def test_the_paper_does_not_compile_without_a_row_or_a_file(study, tmp_path, monkeypatch):
+    folder = broken(study, tmp_path)
+    monkeypatch.chdir(folder)
+    path = folder / "results/claims.csv"
+    write_csv(path, pd.read_csv(path).query("claim != 'invariance-C5'"))
+    with pytest.raises(UserError, match="claim C5: 0 rows instead of one"):
+        paper.main(Path("paper/main.typ"), Path(), [Path()], Path("paper/out.pdf"))
+    shutil.copy(study / "results/claims.csv", path)
+    (folder / "figures/sweep.svg").unlink()
+    with pytest.raises(UserError, match="sweep.svg"):
+        paper.main(Path("paper/main.typ"), Path(), [Path()], Path("paper/out.pdf"))
+    with pytest.raises(UserError, match="outside"):
+        paper.main(Path("paper/main.typ"), Path(), [study], Path("paper/out.pdf"))
+
+
+def test_the_command_line_explains_itself(capsys):
+    import tyro
+
+    for main, option in ((draw.main, "--results"), (paper.main, "--document")):
+        with pytest.raises(SystemExit) as end:
+            tyro.cli(main, args=["--help"])
+        assert end.value.code == 0
+        assert {option, "--out"} <= set(capsys.readouterr().out.split())
