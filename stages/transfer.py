@@ -3,12 +3,10 @@
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from fourlenses import runtime
 from fourlenses.artifacts import load_tensors, write_csv
-from fourlenses.attacks import frozen
-from fourlenses.invariance.transfer import recognised, stir
+from fourlenses.invariance.transfer import linear_cka, recognised, seen
 from fourlenses.invariance.unit import Unit
 from fourlenses.nets.zoo import load_network
 from fourlenses.params import read_params
@@ -34,27 +32,25 @@ def main(data: Path, models: Path, iris: Path, recognition: Path, predictions: P
     with runtime.stage("transfer", decides=decides, inputs=inputs, outputs=[recognition, predictions]):
         device = runtime.device()
         test, _ = load_tensors(inputs[0])
-        images, labels = test["x"].to(device).float() / 255, test["y"].to(device)
+        images, labels = test["x"].to(device).float() / 255, test["y"]
         made = {name: load_tensors(iris / f"{name}.safetensors")[0] for name in names}
         rows, predicted = [], []
+        targets, wanted = (made[names[0]][part] for part in ("targets", "labels"))  # the same for all networks
         for seed in runtime.progress(seeds, "transfer"):
-            zoo = {name: load_network(models / f"{name}.safetensors", seed, device, name) for name in names}
-            given = {name: _classes(network, images) for name, network in zoo.items()}
-            predicted.append(pd.DataFrame({"seed": seed, "image": range(len(labels)), "label": labels.cpu()} | given))
-            for name in names:
-                targets, wanted = made[name]["targets"].to(device), made[name]["labels"].to(device)
-                for loss in applied[name]:
-                    x = made[name][f"{Unit(loss, start).key(seed)}/x"].to(device)
-                    for observer, network in zoo.items():
-                        found = {"recognised": recognised(network, x, wanted), "cka": stir(network, x, targets)}
+            key = {loss: f"{Unit(loss, start).key(seed)}/x" for loss in losses}
+            given = {}
+            for observer in names:
+                network = load_network(models / f"{observer}.safetensors", seed, device, observer)
+                given[observer] = seen(network, images)[1].cpu()
+                at_targets, _ = seen(network, targets.to(device))
+                for name in names:
+                    for loss in applied[name]:
+                        g, classes = seen(network, made[name][key[loss]].to(device))
+                        found = {"recognised": recognised(classes.cpu(), wanted), "cka": linear_cka(g, at_targets)}
                         rows.append({"network": name, "seed": seed, "loss": loss, "observer": observer} | found)
+            predicted.append(pd.DataFrame({"seed": seed, "image": range(len(labels)), "label": labels} | given))
         write_csv(recognition, pd.DataFrame(rows))
         write_csv(predictions, pd.concat(predicted))
-
-
-def _classes(network: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
-    with frozen(network), torch.no_grad():
-        return torch.cat([network(part).argmax(1) for part in images.split(500)]).cpu()
 
 
 if __name__ == "__main__":

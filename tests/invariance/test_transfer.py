@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fourlenses.invariance.transfer import linear_cka, recognised, stir
+from fourlenses.invariance.transfer import linear_cka, recognised, seen
 from fourlenses.nets import build
 
 SHAPE = (1, 12, 12)
@@ -76,35 +76,39 @@ def test_a_constant_representation_has_no_cka():
             linear_cka(*pair)
 
 
-def test_recognised_is_a_count_of_images_one_by_one():
+def test_what_is_seen_is_the_same_one_by_one():
     judge, x = network().eval(), images(20)
+    g, classes = seen(judge, x, batch=6)
     with torch.no_grad():
-        classes = torch.cat([judge(image[None]).argmax(1) for image in x])
+        torch.testing.assert_close(g, torch.cat([judge.features(image[None]) for image in x]))
+        assert torch.equal(classes, torch.cat([judge(image[None]).argmax(1) for image in x]))
     assert len(classes.unique()) > 1
-    assert recognised(judge, x, classes) == 100
-    assert recognised(judge, x, (classes + 1) % 10) == 0
+
+
+def test_recognised_is_a_count_of_images():
+    classes = torch.arange(20) % 10
+    assert recognised(classes, classes) == 100
+    assert recognised(classes, (classes + 1) % 10) == 0
     labels = classes.clone()
     labels[:13] = (labels[:13] + 1) % 10
-    assert recognised(judge, x, labels, batch=6) == pytest.approx(35)
+    assert recognised(classes, labels) == pytest.approx(35)
 
 
-def test_stir_is_the_cka_of_representations_and_one_for_the_targets_themselves():
+def test_stir_is_one_for_the_targets_themselves_and_falls_with_noise():
     judge, x, targets = network().eval(), images(20), images(20, seed=1)
-    with torch.no_grad():
-        expected = gram_cka(judge.features(x).double().numpy(), judge.features(targets).double().numpy())
-    assert stir(judge, x, targets, batch=7) == pytest.approx(expected, rel=1e-4)
-    assert stir(judge, targets, targets) == pytest.approx(1) and expected < 0.9
-    order = torch.randperm(20, generator=stream())
-    assert stir(judge, x[order], targets[order]) == pytest.approx(expected, rel=1e-4)
-    assert stir(judge, targets + 0.01 * x, targets) > stir(judge, targets + x, targets)
+    at_targets, _ = seen(judge, targets)
+    expected = gram_cka(judge.features(x).detach().double().numpy(), at_targets.double().numpy())
+    assert linear_cka(seen(judge, x, batch=7)[0], at_targets) == pytest.approx(expected, rel=1e-4)
+    assert linear_cka(at_targets, at_targets) == pytest.approx(1) and expected < 0.9
+    near, far = (linear_cka(seen(judge, targets + noise * x)[0], at_targets) for noise in (0.01, 1))
+    assert near > far
 
 
 def test_the_network_is_left_as_it_was():
-    judge, x = network(), images(20)
+    judge = network()
     judge.train()
     before = {name: value.clone() for name, value in judge.state_dict().items()}
-    recognised(judge, x, torch.zeros(20, dtype=torch.long))
-    stir(judge, x, images(20, seed=1))
+    seen(judge, images(20))
     assert judge.training and all(module.training for module in judge.modules())
     assert all(torch.equal(value, before[name]) for name, value in judge.state_dict().items())
     assert all(parameter.requires_grad for parameter in judge.parameters())
