@@ -30,7 +30,7 @@ LOSSES = {
 }  # fmt: skip
 FORMS = {  # of the adversarial regularizer: which way, and by which trunk the distance is taken
     ("away", "regularizer"): ("away from\ntarget", "#D55E00"),
-    ("away", "robust-regularizer"): ("away, robust\ntrunk", "#CC79A7"),
+    ("away", "robust-regularizer"): ("away,\nrobust\ntrunk", "#CC79A7"),
     ("toward", "regularizer"): ("towards\nseed", "#0072B2"),
     ("toward", "robust-regularizer"): ("towards,\nrobust trunk", "#56B4E9"),
 }
