@@ -210,7 +210,7 @@ def test_inversion_runs_again_without_training_and_is_restored(study: Copy) -> N
     made = {f"results/iris/{network}.safetensors" for network in TRAINED}
     assert made <= {name for name, digest in after.items() if digest != before[name]}
     status = json.loads(study.run(sys.executable, "-m", "dvc", "status", "--json", PIPELINE).stdout)
-    waiting = ("judge", "cluster", "transfer", "draw")  # the rest follows
+    waiting = ("judge", "cluster", "transfer", "draw", "paper")  # the rest follows
     assert set(status) == {f"{PIPELINE}:{name}" for name in waiting}
     study.set("  steps: 31", "  steps: 30")
     log = study.repro(f"{PIPELINE}:invert")
