@@ -168,7 +168,7 @@ def test_choose_gives_the_entry_or_the_names():
         ({"networks/resnet-standard/recipe": "standrad"}, "did you mean standard?"),
         ({"networks/resnet-standard/architecture": "resnett"}, "did you mean resnet?"),
         ({"networks/resnet-standard/augment": "corp"}, "did you mean crop?"),
-        ({"invert/losses/tv/backward": "ture"}, "did you mean true?"),
+        ({"invert/losses/tv/backward": "exat"}, "did you mean exact?"),
         ({"fetch/dataset": "mnist5"}, "did you mean mnist5k?"),
         ({"invert/seed_images": ["super-nose"]}, "did you mean super-noise?"),
         ({"invert/losses/tv": {"regularizer": "awya", "weight": 1.0}}, "did you mean away?"),
