@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from figures.names import ARCHITECTURES, AUGMENTATIONS, RECIPES, colour_of, network_label
 from fourlenses.artifacts import atomic_path, read_csv
 from fourlenses.errors import UserError
+from fourlenses.similarity.comparisons import FOLDER, Study, read_study
 
 matplotlib.use("Agg")
 plt.style.use(["default", Path(__file__).with_name("style.mplstyle")])
@@ -24,6 +25,7 @@ WIDTH, TALLEST = 6.3, 8.5  # inches: the text of a page
 SEED_IMAGE = "super-noise"
 OUTSIDE = "#D55E00"  # frame of an image that is no IRI: its error is above that of the nearest 5 % of image pairs
 NETWORK = ["architecture", "recipe", "augment", "beta"]
+SIMILARITY = ("networks", "points", "pairs", "scores", "components", "metrics", "bias")
 LOSS = ["transforms", "fourier", "backward", "regularizer", "weight", "through"]
 
 
@@ -46,6 +48,8 @@ class Results:
         tables = ("answers", "alignment", "judges", "clustering", "recognition", "predictions")
         found = [self.folder / f"{name}.csv" for name in tables] + [self.reported_in]
         found += [self.folder / f"train/{name}.csv" for name in self.names]
+        found += [self.folder / f"similarity/{name}.csv" for name in SIMILARITY]
+        found += [self.folder / "similarity/hsic.safetensors", self.folder / "sweep.csv"]
         return found + [self.folder / f"iris/{name}.safetensors" for name in self.names]
 
     @cached_property
@@ -120,6 +124,49 @@ class Results:
     def iris(self) -> dict[str, Any]:
         """For each network its IRIs, open for reading single tensors: `iris[network].get_tensor(name)`."""
         return {name: _open(self.folder / f"iris/{name}.safetensors") for name in self.names}
+
+    @cached_property
+    def similarity(self) -> Study:
+        """What the similarity lens compared: its networks, their points, pairs of states, and the HSIC of these."""
+        names = ("networks", "points", "pairs")
+        tables = {f"{FOLDER}/{name}.csv": read_csv(self.folder / f"similarity/{name}.csv") for name in names}
+        hsic = _OnDemand(_open(self.folder / "similarity/hsic.safetensors"))
+        return read_study(tables | {f"{FOLDER}/hsic.safetensors": hsic})
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """What each state's map is like: scores of its block structure."""
+        return read_csv(self.folder / "similarity/scores.csv")
+
+    @cached_property
+    def components(self) -> pd.DataFrame:
+        """What one component, and what a few images, hold of the variance at each point of each state."""
+        return read_csv(self.folder / "similarity/components.csv")
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """Similarity of layers of the base networks by every metric."""
+        return read_csv(self.folder / "similarity/metrics.csv")
+
+    @cached_property
+    def bias(self) -> pd.DataFrame:
+        """CKA by estimator and batch size, of paired and of shuffled images."""
+        return read_csv(self.folder / "similarity/bias.csv")
+
+    @cached_property
+    def swept(self) -> pd.DataFrame:
+        """Accuracy by network, seed and epoch, of the networks that the similarity lens trains for itself."""
+        return read_csv(self.folder / "sweep.csv")
+
+
+class _OnDemand(dict):
+    """The tensors of an open file, each read when it is asked for and not kept."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def __missing__(self, name: str) -> np.ndarray:
+        return self.file.get_tensor(name)
 
 
 def _open(path: Path) -> Any:

@@ -13,14 +13,20 @@ ARCHITECTURES = {
     "resnet": "ResNet", "resnet-noskip": "ResNet, no skips", "resnet-maxpool": "ResNet, max-pool", "vgg": "VGG",
     "robustness-resnet18": "ResNet18", "robustness-resnet50": "ResNet50", "robustness-vgg16": "VGG16",
     "robustness-densenet121": "DenseNet121", "robustness-inceptionv3": "InceptionV3",
+    **{f"wrn-{depth}": f"WRN-{depth}" for depth in (10, 16, 22, 28)},
+    **{f"wrn-{depth}-half": f"WRN-{depth}, half size" for depth in (10, 16, 22)},
 }  # fmt: skip
 COUNTERPARTS = {"resnet": "ResNet18", "vgg": "VGG16"}  # of our small networks in the paper
 RECIPES = {
     "standard": ("standard", "#0072B2", "o"), "adversarial-l2": ("adversarial L2", "#D55E00", "s"),
     "adversarial-linf": ("adversarial Linf", "#8C6D31", "p"), "trades-l2": ("TRADES", "#E69F00", "D"),
     "mart-l2": ("MART", "#CC79A7", "v"), "simclr": ("SimCLR", "#009E73", "^"),
-    "simclr-adversarial": ("SimCLR + adversarial", "#56B4E9", "P"), "untrained": ("untrained", "0.45", "X"),
+    "simclr-adversarial": ("SimCLR + adversarial", "#56B4E9", "P"), "trades-linf": ("TRADES Linf", "#999933", "d"),
+    "half-half-linf": ("half-half Linf", "#882255", "<"), "fast-linf": ("fast Linf", "#44AA99", ">"),
+    "adversarial-jpeg": ("adversarial JPEG", "#332288", "h"), "adversarial-snow": ("adversarial snow", "#AA4499", "H"),
+    "adversarial-gabor": ("adversarial Gabor", "#117733", "*"), "untrained": ("untrained", "0.45", "X"),
 }  # fmt: skip
+NORMS = {"": "none", "linf": "Linf", "l2": "L2", "jpeg": "JPEG", "gabor": "Gabor", "snow": "snow"}
 AUGMENTATIONS = {
     "crop": "crops", "none": "no augmentation", "simclr": "SimCLR views", "simclr-without-colour": "no colour"
 }  # fmt: skip

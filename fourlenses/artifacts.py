@@ -12,6 +12,7 @@ from fourlenses.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy import ndarray
     from torch import Tensor
 
 METADATA_KEY = "fourlenses"  # one key only: with two or more, safetensors writes them in random order
@@ -82,11 +83,27 @@ def load_tensors(path: Path | str, prefix: str = "") -> tuple[dict[str, "Tensor"
 
     Raises UserError if the file is absent, torn, no safetensors file of ours, or if a tensor is not what was written.
     """
+    tensors, manifest = _read(path, "pt", prefix)
+    for name, tensor in tensors.items():
+        _check(path, name, sha256_tensor(tensor), manifest)
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, manifest
+
+
+def load_arrays(path: Path | str) -> dict[str, "ndarray"]:
+    """Every tensor as a NumPy array, for those who need no torch; the checks and errors are those of `load_tensors`."""
+    arrays, manifest = _read(path, "numpy")
+    for name, array in arrays.items():
+        digest = hashlib.sha256(f"torch.{array.dtype}{array.shape}".encode())  # as `sha256_tensor` has it
+        digest.update(array.tobytes())
+        _check(path, name, digest.hexdigest(), manifest)
+    return arrays
+
+
+def _read(path: Path | str, framework: str, prefix: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
-    remedy = f"delete {path} and run the stage that writes it again"
     try:
-        with safe_open(str(path), framework="pt") as file:
+        with safe_open(str(path), framework=framework) as file:
             manifest = json.loads(file.metadata()[METADATA_KEY])
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 (no mapping)
             tensors = {name: file.get_tensor(name) for name in names}
@@ -94,13 +111,19 @@ def load_tensors(path: Path | str, prefix: str = "") -> tuple[dict[str, "Tensor"
         raise UserError(f"no file {path}", "the output of an earlier stage", "run `dvc repro`") from None
     except (SafetensorError, TypeError, KeyError, json.JSONDecodeError) as error:
         given = f"{path} cannot be read ({error})"
-        raise UserError(given, "a whole safetensors file of this project", remedy) from None
+        raise UserError(given, "a whole safetensors file of this project", _remedy(path)) from None
     if manifest.pop("digest", None) not in (None, _digest(manifest)):
-        raise UserError(f"the manifest of {path} is corrupt", "the SHA-256 that it was written with", remedy)
-    for name, tensor in tensors.items():
-        if sha256_tensor(tensor) != manifest["sha256"].get(name):
-            raise UserError(f"tensor {name!r} of {path} is corrupt", "the SHA-256 in its manifest", remedy)
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, manifest
+        raise UserError(f"the manifest of {path} is corrupt", "the SHA-256 that it was written with", _remedy(path))
+    return tensors, manifest
+
+
+def _check(path: Path | str, name: str, digest: str, manifest: Mapping[str, Any]) -> None:
+    if digest != manifest["sha256"].get(name):
+        raise UserError(f"tensor {name!r} of {path} is corrupt", "the SHA-256 in its manifest", _remedy(path))
+
+
+def _remedy(path: Path | str) -> str:
+    return f"delete {path} and run the stage that writes it again"
 
 
 def _digest(header: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Projected gradient on the steps of MadryLab's `robustness`; the loop is ours (its own needs a GPU)."""
+"""Projected gradient on the steps of MadryLab's `robustness` and our own; the loop is ours (theirs needs a GPU)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +9,8 @@ from robustness.attack_steps import AttackerStep, L2Step, LinfStep
 from robustness.attack_steps import UnconstrainedStep as RobustnessUnconstrainedStep
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from fourlenses.threats import Drawn, GaborStep, JpegStep, SnowStep
 
 Loss = Callable[[Tensor], Tensor]  # images (n, c, h, w) in [0, 1] -> one value per image (n,)
 
@@ -47,6 +49,9 @@ STEPS: dict[str, type[AttackerStep]] = {
     "linf": LinfStep,
     "unconstrained": UnconstrainedStep,
     "fourier": FourierStep,
+    "jpeg": JpegStep,
+    "gabor": GaborStep,
+    "snow": SnowStep,
 }
 
 
@@ -103,14 +108,17 @@ def projected_gradient(
     """Images near `x` of largest loss (smallest if `targeted`), by projected gradient: x <- P(x + step(grad loss)).
 
     Arguments: `loss`, per-image and differentiable; `x`, images in [0, 1] (for "fourier" a spectrum (n, c, h, w, 2));
-    `norm`, a name in STEPS; `eps`, radius of the ball and `step_size`, length of a step, both in pixels of [0, 1];
-    `generator`, if given each restart begins at random in the ball; `best`, return each image's best iterate, the
-    first and the last included, and not just the last; `score`, what "best" means where the loss itself is random;
-    `decay`, let the length of the steps fall linearly to 0. The caller freezes the network.
-    Raises FloatingPointError if a compared loss is not finite.
+    `norm`, a name in STEPS; `eps`, radius of the ball and `step_size`, length of a step, both in pixels of [0, 1] (for
+    "jpeg" in steps of its quantisation); `generator`, if given each restart begins at random in the ball ("jpeg",
+    "gabor" and "snow" always do); `best`, return each image's best iterate, the first and the last included, and not
+    just the last; `score`, what "best" means where the loss itself is random; `decay`, let the length of the steps fall
+    linearly to 0. The caller freezes the network.
+    Raises FloatingPointError if a compared loss is not finite, ValueError if a start must be random and is not.
     Source: Madry et al. 2018; robustness.attacker (Engstrom et al. 2019).
     """
     sign = -1.0 if targeted else 1.0
+    if generator is None and issubclass(STEPS[norm], Drawn):
+        raise ValueError(f"an attack by {norm} starts at random, so it needs a generator")
     stepper = STEPS[norm](orig_input=x, eps=eps, step_size=step_size)
     measure = score or loss
     kept = _Best(sign)
@@ -120,35 +128,37 @@ def projected_gradient(
             if decay:
                 stepper.step_size = step_size * (1 - k / steps)
             point = point.detach().requires_grad_(True)
-            values = loss(stepper.to_image(point))
+            image = stepper.to_image(point)
+            values = loss(image)
             (gradient,) = torch.autograd.grad(sign * values.sum(), point)
             with torch.no_grad():
                 if best:
-                    kept.keep(point.detach(), values if score is None else score(stepper.to_image(point)))
+                    kept.keep(image.detach(), values if score is None else score(image))
                 point = stepper.project(stepper.step(point, gradient.contiguous()))
-        if best or restarts > 1:
-            with torch.no_grad():
-                kept.keep(point, measure(stepper.to_image(point)))
-        else:
-            kept.point = point
-    return stepper.to_image(kept.point).detach()
+        with torch.no_grad():
+            image = stepper.to_image(point)
+            if best or restarts > 1:
+                kept.keep(image, measure(image))
+            else:
+                kept.image = image
+    return kept.image.detach()
 
 
 class _Best:
-    """Per image, the point of largest signed value among those shown."""
+    """Of each image, the version of largest signed value among those shown."""
 
     def __init__(self, sign: float) -> None:
-        self.sign, self.point, self.value = sign, None, None
+        self.sign, self.image, self.value = sign, None, None
 
-    def keep(self, point: Tensor, values: Tensor) -> None:
+    def keep(self, image: Tensor, values: Tensor) -> None:
         values = self.sign * values.detach()
         if not torch.isfinite(values).all():
             raise FloatingPointError("the loss of an attack is not finite")
-        if self.point is None:
-            self.point, self.value = point, values
+        if self.image is None:
+            self.image, self.value = image, values
         else:
             better = values > self.value
-            self.point = torch.where(better.view(-1, *[1] * (point.ndim - 1)), point, self.point)
+            self.image = torch.where(better.view(-1, 1, 1, 1), image, self.image)
             self.value = torch.where(better, values, self.value)
 
 

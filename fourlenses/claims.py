@@ -10,8 +10,9 @@ lies beyond the null on that side. The first test of a claim is its weakest read
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from fourlenses.errors import UserError
 from fourlenses.statistics import Estimate, Undecided
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-Quantity = Callable[[Mapping[str, pd.DataFrame], int, np.random.Generator], Estimate]
+Quantity = Callable[[Mapping[str, Any], int, np.random.Generator], Estimate]
 
 
 class Strict(BaseModel):
@@ -164,17 +165,26 @@ def verdict(outcomes: Sequence[Outcome]) -> tuple[str, str, Outcome]:
 
 def evaluate(
     claims: Sequence[Claim],
-    tables: Mapping[str, pd.DataFrame],
+    tables: Mapping[str, Any],
     quantities: Mapping[str, Quantity],
     n_resamples: int,
     seed: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Decide every claim from the results.
 
-    Arguments: `tables`, the results by the names in `reads`; `quantities`, name -> function; `n_resamples`, >= 1;
-    `seed`, of the resamples, the same for every quantity, so that all of them see the same resamples.
+    Arguments: `tables`, the results by the names in `reads`: a frame for CSV, a dict of arrays for safetensors;
+    `quantities`, name -> function; `n_resamples`, >= 1; `seed`, of the resamples, the same for every quantity, so that
+    all of them see the same resamples.
     Returns the frames of results/claims.csv and results/tests.csv.
     """
+
+    @cache
+    def measured(name: str) -> Estimate | Undecided:
+        try:
+            return quantities[name](tables, n_resamples, np.random.default_rng(seed))
+        except Undecided as error:
+            return error
+
     rows, outcomes = [], []
     for claim in claims:
         if claim.reason:
@@ -183,13 +193,9 @@ def evaluate(
         missing = [name for name in claim.reads if name not in tables]
         found = []
         for test in claim.tests:
-            if missing:
-                found.append(undecided(test, claim.id, f"this study has no {', '.join(missing)}"))
-                continue
-            try:
-                estimate = quantities[test.quantity](tables, n_resamples, np.random.default_rng(seed))
-            except Undecided as error:
-                found.append(undecided(test, claim.id, str(error)))
+            estimate = Undecided(f"this study has no {', '.join(missing)}") if missing else measured(test.quantity)
+            if isinstance(estimate, Undecided):
+                found.append(undecided(test, claim.id, str(estimate)))
             else:
                 found.append(decide(test, estimate, claim.id))
         rows.append(_row(claim, *verdict(found)))

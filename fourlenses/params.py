@@ -48,7 +48,10 @@ class NetworkSpec(Trunk):
     recipe: str  # a name in fourlenses.training.RECIPES, or untrained
     beta: NonNegative = 0.0  # weight of the robust term of TRADES and MART
     augment: str = "crop"  # a name in fourlenses.training.AUGMENTATIONS
-    epochs: Count | None = None  # train.epochs if not given
+    strength: Positive = 1.0  # multiplies the radius of the attack that it is trained against
+    n_train: Count | None = None  # the first images of its training set; all if not given
+    schedule: Literal["one-cycle", "step"] = "one-cycle"
+    epochs: Count | None = None  # train.epochs, or sweep.epochs, if not given
     checkpoints: Annotated[list[Count], AfterValidator(_different)] = []  # earlier epochs whose weights are kept too
 
     @model_validator(mode="after")
@@ -118,6 +121,38 @@ class Judge(Section):
     n_bootstrap: Count
 
 
+class Sweep(Section):
+    epochs: Count
+    n_train: Count  # the first images of the training split
+    attack_steps: Count
+    eps_l2: Positive  # of each threat model at strength 1; l2 and linf in pixels of [0, 1], the others as in threats.py
+    eps_linf: Positive
+    eps_jpeg: Positive
+    eps_gabor: Positive
+    eps_snow: Positive
+    floor_clean: Fraction  # a trained network below it is refused by later stages
+    networks: dict[str, NetworkSpec]
+
+
+class Represent(Section):
+    n_images: Count  # test images, in their order
+    batch: Annotated[int, Field(ge=4)]  # images whose Gram matrix is formed together; it divides n_images
+    attack_steps: Count
+    attacked: Several[str]  # networks of the sweep that are also shown their own adversarial examples
+
+    @model_validator(mode="after")
+    def _batches_are_full(self) -> "Represent":
+        if self.n_images % self.batch:
+            raise ValueError("n_images must be a multiple of batch: every batch has the same weight")
+        return self
+
+
+class Compare(Section):
+    standard: str  # the two networks of the sweep that the claims compare; they differ in their recipe only
+    robust: str
+    n_bootstrap: Count
+
+
 class Draw(Section):
     standard: str  # the two networks of the IRI figure
     robust: str
@@ -131,6 +166,9 @@ class Params(Section):
     judges: Judges
     invert: Invert
     judge: Judge
+    sweep: Sweep
+    represent: Represent
+    compare: Compare
     draw: Draw
 
     @model_validator(mode="after")
@@ -152,6 +190,29 @@ class Params(Section):
             raise ValueError(f"train.batch must be at most {fewest}, so that fetch.n_train and fetch.n_judges fill one")
         if self.invert.n_targets > self.fetch.n_test:
             raise ValueError(f"invert.n_targets must be at most fetch.n_test, which is {self.fetch.n_test}")
+        return self
+
+    @model_validator(mode="after")
+    def _sweep_agrees(self) -> "Params":
+        swept, pair = self.sweep.networks, (self.compare.standard, self.compare.robust)
+        for section, names in {"represent": self.represent.attacked, "compare": pair}.items():
+            for name in names:
+                if name not in swept:
+                    raise ValueError(f"{section} names the network {name!r}, which is not in sweep.networks")
+        own = {"recipe", "epochs", "checkpoints"}
+        if swept[pair[0]].model_dump(exclude=own) != swept[pair[1]].model_dump(exclude=own):
+            raise ValueError(f"compare.standard and compare.robust may differ in {', '.join(sorted(own))} only")
+        twice = sorted(set(swept) & set(self.networks))
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands in networks and in sweep.networks; give other names")
+        if self.represent.n_images > self.fetch.n_test:
+            raise ValueError(f"represent.n_images must be at most fetch.n_test, which is {self.fetch.n_test}")
+        if self.sweep.n_train > self.fetch.n_train:
+            raise ValueError(f"sweep.n_train must be at most fetch.n_train, which is {self.fetch.n_train}")
+        for name, spec in {**self.networks, **swept}.items():
+            most = self.sweep.n_train if name in swept else self.fetch.n_train
+            if spec.n_train is not None and not self.train.batch <= spec.n_train <= most:
+                raise ValueError(f"{name}: n_train must be from {self.train.batch} (a batch) to {most} (all images)")
         return self
 
 

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from fourlenses import runtime
-from fourlenses.artifacts import read_csv, write_csv
+from fourlenses.artifacts import load_arrays, read_csv, write_csv
 from fourlenses.claims import evaluate, load_claims
-from fourlenses.invariance.quantities import QUANTITIES
+from fourlenses.invariance import quantities as invariance
 from fourlenses.params import read_params
+from fourlenses.similarity import quantities as similarity
 
 SEED = 0  # of the resamples
+QUANTITIES = invariance.QUANTITIES | similarity.QUANTITIES
 
 
 def main(claims: Path, results: list[Path], out: Path, tests: Path) -> None:
@@ -16,7 +18,7 @@ def main(claims: Path, results: list[Path], out: Path, tests: Path) -> None:
 
     Args:
         claims: every claim and its numeric tests (YAML)
-        results: the tables that claims may read (CSV), named as they name them
+        results: what claims may read (CSV, safetensors), named as they name it
         out: one verdict a claim (CSV)
         tests: one row a numeric test (CSV)
     """
@@ -25,7 +27,7 @@ def main(claims: Path, results: list[Path], out: Path, tests: Path) -> None:
     decides = {"n_resamples": n_resamples, "seed": SEED}
     inputs, outputs = [claims, *results], [out, tests]
     with runtime.stage("claims", decides=decides, inputs=inputs, outputs=outputs, uses_torch=False):
-        tables = {path.as_posix(): read_csv(path) for path in results}
+        tables = {path.as_posix(): (read_csv if path.suffix == ".csv" else load_arrays)(path) for path in results}
         verdicts, outcomes = evaluate(book, tables, QUANTITIES, n_resamples, SEED)
         write_csv(out, verdicts)
         write_csv(tests, outcomes)

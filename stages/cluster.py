@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from fourlenses import runtime
 from fourlenses.artifacts import load_tensors, write_csv
-from fourlenses.invariance.clustering import clustering, draw_targets
+from fourlenses.invariance.clustering import clustering, compared, draw_targets
 from fourlenses.invariance.judges import JUDGES, PANEL, look
 from fourlenses.invariance.unit import Unit
 from fourlenses.nets.zoo import load_trunks
@@ -40,28 +41,37 @@ def main(trunks: Path, iris: Path, out: Path) -> None:
         for network in runtime.progress(networks if len(starts) == N_STARTS else [], "cluster"):
             tensors, _ = load_tensors(iris / f"{network}.safetensors")
             at_targets = look(distances.values(), tensors["targets"].to(device))
+            draws = _draws(tensors["labels"].numpy())
+            asked = torch.from_numpy(compared(list(draws.values()), len(tensors["labels"]))).to(device)
             found: dict[str, list] = {name: [] for name in distances}
             for seed in seeds:
                 seen = [
                     look(distances.values(), tensors[f"{Unit(LOSS, start).key(seed)}/x"].to(device)) for start in starts
                 ]
                 for name, judge in distances.items():
-                    matrices = [judge.matrix(each[judge.see], at_targets[judge.see]) for each in seen]
+                    matrices = [judge.matrix(each[judge.see], at_targets[judge.see], asked) for each in seen]
                     found[name].append([matrix.cpu().double().numpy() for matrix in matrices])
             spec = networks[network]
             about = {"network": network, "architecture": spec.architecture, "recipe": spec.recipe}
             about |= {"augment": spec.augment, "loss": LOSS}
-            for kind in ("easy", "hard"):
-                try:
-                    draws = draw_targets(tensors["labels"].numpy(), kind == "hard", np.random.default_rng(0))
-                except Undecided:
-                    continue
+            for kind, drawn in draws.items():
                 for name, each in [*found.items(), ("median", None)]:
                     panel = np.array(list(found.values()) if each is None else [each])
-                    value, low, high = clustering(panel, draws, n_resamples, np.random.default_rng(0))
-                    measured = {"clustering": value, "low": low, "high": high, "n": draws.size * len(seeds)}
+                    value, low, high = clustering(panel, drawn, n_resamples, np.random.default_rng(0))
+                    measured = {"clustering": value, "low": low, "high": high, "n": drawn.size * len(seeds)}
                     rows.append(about | {"kind": kind, "judge": name} | measured)
         write_csv(out, pd.DataFrame(rows, columns=COLUMNS))
+
+
+def _draws(labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The draws of each kind that these targets allow."""
+    found = {}
+    for kind in ("easy", "hard"):
+        try:
+            found[kind] = draw_targets(labels, kind == "hard", np.random.default_rng(0))
+        except Undecided:
+            continue
+    return found
 
 
 if __name__ == "__main__":

@@ -8,19 +8,10 @@ import pandas as pd
 from fourlenses import runtime
 from fourlenses.artifacts import load_tensors, save_tensors, write_csv, write_json
 from fourlenses.errors import UserError
-from fourlenses.nets import arguments_for, build
+from fourlenses.nets import arguments_for
 from fourlenses.params import choose, read_params
-from fourlenses.training import (
-    AUGMENTATIONS,
-    RECIPES,
-    HeldOut,
-    Settings,
-    Threat,
-    accuracy,
-    add_projector,
-    fit,
-    robust_accuracy,
-)
+from fourlenses.training import Settings, Threat
+from fourlenses.training.network import named_tensors, recipe_of, train_network
 
 COLUMNS = ["network", "seed", "epoch", "lr", "loss", "accuracy_train", "accuracy_clean", "accuracy_robust"]
 
@@ -41,15 +32,10 @@ def main(network: str, data: Path, out: Path, history: Path, metrics: Path) -> N
     except KeyError:
         given = f"network {network!r} is unknown"
         raise UserError(given, "a name under networks in params.yaml", "correct --network") from None
-    recipe = choose("recipe", spec.recipe, RECIPES)
-    choose("augmentation", spec.augment, AUGMENTATIONS)
-    if recipe.weighted != (spec.beta > 0):
-        given = f"network {network!r} has recipe {spec.recipe} and beta {spec.beta:g}"
-        raise UserError(given, "a beta above 0 for TRADES and MART, and for no other", "correct it in params.yaml")
-    norm = recipe.norm or "l2"
-    eps = params.train.eps_linf if norm == "linf" else params.train.eps_l2
-    threat = Threat(norm, eps, params.train.attack_steps)
-    test_threat = Threat(norm, eps, 20)
+    recipe = recipe_of(network, spec)
+    norm, steps = recipe.norm or "l2", params.train.attack_steps
+    eps = choose("threat model", norm, {"l2": params.train.eps_l2, "linf": params.train.eps_linf})
+    threat, test_threat = Threat(norm, eps * spec.strength, steps), Threat(norm, eps, 20)
     precision = params.train.precision
     settings = Settings(
         epochs=spec.epochs or params.train.epochs,
@@ -61,11 +47,11 @@ def main(network: str, data: Path, out: Path, history: Path, metrics: Path) -> N
         ema_decay=params.train.ema_decay,
         augment=spec.augment,
         views=2 if recipe.contrastive else 1,
+        schedule=spec.schedule,
     )
-    trained = recipe.objective is not None
     floor_clean = params.train.floor_probe if recipe.contrastive else params.train.floor_clean
     floor_robust = 0.0 if recipe.contrastive or recipe.norm is None else params.train.floor_robust
-    floors = {"floor_clean": floor_clean if trained else 0.0, "floor_robust": floor_robust}
+    floors = {"floor_clean": floor_clean if recipe.objective else 0.0, "floor_robust": floor_robust}
     decides = {"network": spec.model_dump(), "settings": asdict(settings), "threat": asdict(threat), **floors}
     decides |= {"seeds": params.train.seeds, "precision": precision}
     inputs = [data / f"{split}.safetensors" for split in ("train", "calibration", "test")]
@@ -73,33 +59,18 @@ def main(network: str, data: Path, out: Path, history: Path, metrics: Path) -> N
     with runtime.stage("train", network, decides=decides, inputs=inputs, outputs=[out, history, metrics]) as this:
         device = runtime.device()
         (x, y, classes), calibration, test = (_load(path, device) for path in inputs)
-        held_out = HeldOut(*calibration[:2], threat, precision)
-        test_x, test_y = test[0].float() / 255, test[1]
         arguments = arguments_for(x, len(classes), spec.architecture, spec.widths)
         weights, rows, results = {}, [], []
         for seed in params.train.seeds:
-            model = build(**arguments, generator=runtime.generator(seed, "initial weights", network)).to(device)
-            if trained:
-                if recipe.contrastive:
-                    add_projector(model, runtime.generator(seed, "projector", network, device=device))
-                objective = recipe.objective(precision, threat, spec.beta)
-                stream = runtime.generator(seed, "train", network, device=device)
-                name = f"{network}, {spec.recipe}, seed {seed}"
-                kept, log = fit(
-                    model, x, y, objective, settings, stream, held_out, this.resume, name, runtime.progress,
-                    spec.checkpoints,
-                )  # fmt: skip
-            else:
-                kept, log = {settings.epochs: model.state_dict()}, []
-            final = kept.pop(settings.epochs)
-            weights |= {f"seed{seed}/{key}": value for key, value in final.items()}
-            for epoch, state in kept.items():
-                weights |= {f"epoch{epoch}/seed{seed}/{key}": value for key, value in state.items()}
-            rows += [{"network": network, "seed": seed} | row for row in log]
-            attack = runtime.generator(seed, "PGD-20", device=device)
-            clean = accuracy(model, test_x, test_y)
-            robust = robust_accuracy(model, test_x, test_y, test_threat, generator=attack, precision=precision)
-            results.append({"seed": seed, "clean": asdict(clean), "robust": asdict(robust), **floors})
+            trained = train_network(
+                network, recipe, arguments, seed, train=(x[: spec.n_train], y[: spec.n_train]),
+                calibration=calibration[:2], test=test[:2], settings=settings, threat=threat, test_threat=test_threat,
+                beta=spec.beta, precision=precision, streams=runtime.generator, resume=this.resume,
+                label=f"{network}, {spec.recipe}, seed {seed}", progress=runtime.progress, checkpoints=spec.checkpoints,
+            )  # fmt: skip
+            weights |= named_tensors(seed, trained.weights)
+            rows += [{"network": network, "seed": seed} | row for row in trained.history]
+            results.append({"seed": seed, "clean": asdict(trained.clean), "robust": asdict(trained.robust), **floors})
 
         passed = {
             result["seed"]: {"clean": result["clean"]["value"], "robust": result["robust"]["value"], **floors}
@@ -118,7 +89,7 @@ def main(network: str, data: Path, out: Path, history: Path, metrics: Path) -> N
                 "augment": spec.augment,
                 "epochs": settings.epochs,
                 "attack": asdict(test_threat),
-                "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
+                "n_parameters": trained.n_parameters,
                 "seeds": results,
             },
         )

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from fourlenses import runtime
 from fourlenses.artifacts import load_tensors, save_tensors, write_json
-from fourlenses.nets import arguments_for, build
+from fourlenses.nets import arguments_for
 from fourlenses.params import read_params
-from fourlenses.training import RECIPES, HeldOut, Settings, Threat, accuracy, fit, robust_accuracy
+from fourlenses.training import RECIPES, Settings, Threat
+from fourlenses.training.network import train_network
 
 N_ATTACKED = 250  # test images that the trunks' robust accuracy is measured on
 
@@ -24,6 +25,7 @@ def main(data: Path, out: Path, metrics: Path) -> None:
     trunks = params.judges.trunks
     seed = params.judges.seed
     threat = Threat("l2", params.judges.eps_l2, params.train.attack_steps)
+    test_threat = Threat("l2", params.judges.eps_l2, 20)
     precision = params.train.precision
     settings = Settings(
         epochs=params.judges.epochs,
@@ -44,28 +46,17 @@ def main(data: Path, out: Path, metrics: Path) -> None:
             (tensors["x"].to(device), tensors["y"].to(device), about["classes"])
             for tensors, about in map(load_tensors, inputs)
         )
-        held_out = HeldOut(*calibration[:2], threat, precision)
         weights, networks, accuracies = {}, {}, {}
         for trunk, spec in trunks.items():
             networks[trunk] = arguments_for(x, len(classes), spec.architecture, spec.widths)
-            start = runtime.generator(seed, "initial weights", trunk)
-            model = build(**networks[trunk], generator=start).to(device)
-            make_objective = RECIPES[spec.recipe].objective
-            if make_objective is None:
-                final = model.state_dict()
-            else:
-                objective = make_objective(precision, threat, 0.0)
-                stream = runtime.generator(seed, "train", trunk, device=device)
-                name = f"judges' trunk {trunk}, {spec.recipe}"
-                kept, _ = fit(model, x, y, objective, settings, stream, held_out, this.resume, name, runtime.progress)
-                final = kept[settings.epochs]
-            weights |= {f"{trunk}/{key}": value for key, value in final.items()}
-            test_x, test_y = test[0].float() / 255, test[1]
-            attack = runtime.generator(seed, "PGD-20", device=device)
-            test_threat = Threat("l2", threat.eps, 20)
-            few = test_x[:N_ATTACKED], test_y[:N_ATTACKED]
-            robust = robust_accuracy(model, *few, test_threat, generator=attack, precision=precision)
-            accuracies[trunk] = {"clean": asdict(accuracy(model, test_x, test_y)), "robust": asdict(robust)}
+            trained = train_network(
+                trunk, RECIPES[spec.recipe], networks[trunk], seed, train=(x, y), calibration=calibration[:2],
+                test=test[:2], settings=settings, threat=threat, test_threat=test_threat, beta=0.0,
+                precision=precision, streams=runtime.generator, resume=this.resume,
+                label=f"judges' trunk {trunk}, {spec.recipe}", progress=runtime.progress, n_attacked=N_ATTACKED,
+            )  # fmt: skip
+            weights |= {f"{trunk}/{key}": value for key, value in trained.weights[settings.epochs].items()}
+            accuracies[trunk] = {"clean": asdict(trained.clean), "robust": asdict(trained.robust)}
 
         save_tensors(out, weights, {"networks": networks})
         write_json(metrics, {"trunks": accuracies, "attack": asdict(test_threat)})

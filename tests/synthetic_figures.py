@@ -9,7 +9,7 @@ import torch
 from figures.drawing import Results
 from fourlenses.artifacts import save_tensors, write_csv
 from fourlenses.invariance.unit import Unit
-from tests import synthetic
+from tests import synthetic, synthetic_similarity
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("resnet-standard", "resnet-adversarial")
@@ -122,8 +122,8 @@ def alignment(table: pd.DataFrame) -> pd.DataFrame:
     return frame.reset_index()
 
 
-def write(folder: Path, table: pd.DataFrame) -> Results:
-    """Every file that figures read, in the study's results/."""
+def write(folder: Path, table: pd.DataFrame, sweep: bool = True) -> Results:
+    """Every file that figures read; `sweep`, whether the similarity lens has networks of its own."""
     rng = np.random.default_rng(1)
     final = table[(table["epoch"] == table.groupby("network")["epoch"].transform("max")) & (table["loss"] == "free")]
     about = final.drop_duplicates("network").set_index("network")
@@ -160,6 +160,7 @@ def write(folder: Path, table: pd.DataFrame) -> Results:
         columns = "network seed epoch lr loss accuracy_train accuracy_clean accuracy_robust".split()
         write_csv(folder / f"results/train/{name}.csv", pd.DataFrame(rows, columns=columns))
     iris(folder / "results/iris", table)
+    synthetic_similarity.write(folder, about[["architecture", "recipe", "augment", "beta"]], seeds, sweep)
     robust = "resnet-adversarial" if "resnet-adversarial" in names else names[-1]
     return Results(folder / "results", ROOT / "paper/reported.csv", tuple(names), names[0], robust)
 
@@ -197,6 +198,6 @@ def iris(folder: Path, table: pd.DataFrame) -> None:
         save_tensors(folder / f"{network}.safetensors", tensors, {"made": "up"})
 
 
-def study(folder: Path, n_networks: int, **changes: object) -> Results:
+def study(folder: Path, n_networks: int, sweep: bool = True, **changes: object) -> Results:
     """The results of a study of the first networks of the zoo."""
-    return write(folder, answers(n_networks, **changes))
+    return write(folder, answers(n_networks, **changes), sweep)

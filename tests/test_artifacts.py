@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fourlenses.artifacts import (
     atomic_path,
+    load_arrays,
     load_tensors,
     read_csv,
     read_json,
@@ -50,6 +51,15 @@ def test_tensors_and_manifest_come_back(tmp_path):
     assert all(torch.equal(tensors[k], v) and tensors[k].dtype == v.dtype for k, v in TENSORS.items())
     assert {key: manifest[key] for key in MANIFEST} == MANIFEST
     assert manifest["sha256"]["flags"] == sha256_tensor(TENSORS["flags"])
+
+
+def test_arrays_are_the_tensors(tmp_path):
+    known = {name: tensor for name, tensor in TENSORS.items() if tensor.dtype != torch.bfloat16}  # NumPy has none
+    save_tensors(tmp_path / "t.safetensors", known, MANIFEST)
+    arrays = load_arrays(tmp_path / "t.safetensors")
+    assert arrays.keys() == known.keys()
+    for name, tensor in known.items():
+        assert torch.equal(torch.from_numpy(arrays[name]), tensor), name
 
 
 def test_prefix_selects_and_is_cut_off(tmp_path):
@@ -104,7 +114,11 @@ def test_flipped_bit_in_a_value_and_in_the_manifest_are_noticed(tmp_path):
     save_tensors(tmp_path / "t", TENSORS, MANIFEST)
     data = (tmp_path / "t").read_bytes()
     (tmp_path / "t").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    save_tensors(tmp_path / "a", {"x": torch.ones(3)}, {})
+    whole = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert "is corrupt" in one_line(load_tensors, tmp_path / "t")
+    assert "is corrupt" in one_line(load_arrays, tmp_path / "a")
     assert data.count(b"0.25") == 1
     (tmp_path / "t").write_bytes(data.replace(b"0.25", b"0.75"))
     assert "manifest" in one_line(load_tensors, tmp_path / "t")

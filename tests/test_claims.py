@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from fourlenses.claims import Claim, Test, decide, evaluate, load_claims, undecided, verdict
 from fourlenses.errors import UserError
-from fourlenses.invariance.quantities import QUANTITIES
 from fourlenses.statistics import Estimate
+from stages.claims import QUANTITIES
 from tests import synthetic
 
 BOOK = Path(__file__).parents[1] / "paper/claims.yaml"
@@ -119,7 +119,10 @@ def test_tables_have_the_documented_columns():
     assert list(rows) == [
         "claim", "statement", "quantity", "effect", "low", "high", "n", "threshold", "paper", "verdict", "reason",
     ]  # fmt: skip
-    assert rows["claim"].tolist() == [f"invariance-C{i}" for i in range(1, 14)]
+    assert rows["claim"].tolist() == [
+        *(f"invariance-C{i}" for i in range(1, 14)),
+        "similarity-C1", "similarity-C1b", *(f"similarity-C{i}" for i in range(2, 13)),
+    ]  # fmt: skip
     assert list(tests)[:12] == [
         "claim", "test", "quantity", "effect", "low", "high", "null", "operator", "threshold", "holds",
         "excludes_null", "n",

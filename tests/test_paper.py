@@ -7,13 +7,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
+from safetensors.numpy import load_file
 
-from fourlenses.artifacts import read_csv, write_csv
+from fourlenses.artifacts import read_csv, write_csv, write_json
 from fourlenses.claims import evaluate, load_claims
 from fourlenses.errors import UserError
-from fourlenses.invariance.quantities import QUANTITIES
 from stages import draw, paper
-from tests import synthetic, synthetic_figures
+from stages.claims import QUANTITIES
+from tests import synthetic, synthetic_figures, synthetic_similarity
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,7 +33,21 @@ def params() -> str:
         name: {"regularizer": form, "weight": weight} if weight else {"transforms": name == "transforms"}
         for name, (form, weight) in synthetic.LOSSES.items()
     }
+    content["sweep"]["networks"] = {
+        name: {"architecture": about.get("architecture", "wrn-16"), "recipe": about.get("recipe", "adversarial-linf"),
+               "widths": [16, 32, 64, 128]}
+        for name, about in synthetic_similarity.SWEEP.items()
+    }  # fmt: skip
+    content["compare"] |= {"standard": "standard", "robust": "robust"}
+    content["represent"] |= {"attacked": ["standard", "robust"]}
     return json.dumps(content)
+
+
+def sweep() -> dict:
+    """results/sweep.json of the made-up networks, as far as the paper reads it."""
+    seeds = [{"clean": {"value": 0.9}, "robust": {"value": 0.4}}]
+    return {name: {"norm": about.get("norm") or None, "seeds": seeds}
+            for name, about in synthetic_similarity.SWEEP.items()}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +56,11 @@ def study(tmp_path_factory) -> Path:
     (folder / "params.yaml").write_text(params())
     synthetic_figures.write(folder, read_csv(folder / "results/answers.csv"))
     names = ("answers", "judges", "predictions", "clustering", "recognition")
+    names += ("sweep", *(f"similarity/{name}" for name in ("networks", "points", "pairs", "metrics")))
     tables = {f"results/{name}.csv": read_csv(folder / f"results/{name}.csv") for name in names}
+    hsic = "results/similarity/hsic.safetensors"
+    tables[hsic] = load_file(folder / hsic)
+    write_json(folder / "results/sweep.json", sweep())
     book = load_claims(ROOT / "paper/claims.yaml", QUANTITIES)
     for name, frame in zip(("claims", "tests"), evaluate(book, tables, QUANTITIES, 200, 0), strict=True):
         write_csv(folder / f"results/{name}.csv", frame)

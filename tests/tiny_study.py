@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from fourlenses.artifacts import save_tensors
 
 NETWORK = {"architecture": "resnet", "widths": [4, 8]}
+WIDE = {"architecture": "wrn-10", "widths": [4, 4, 8, 8]}
 PARAMS = {
     "fetch": {"dataset": "digits", "n_train": 64, "n_judges": 64, "n_calibration": 24, "n_test": 24, "seed": 0},
     "networks": {
@@ -37,6 +38,17 @@ PARAMS = {
         "losses": {"free": {}, "transforms": {"transforms": True}, "away-1": {"regularizer": "away", "weight": 1.0}},
     },
     "judge": {"n_bootstrap": 50},
+    "sweep": {
+        "epochs": 2, "n_train": 64, "attack_steps": 1, "floor_clean": 0.0,
+        "eps_l2": 0.2, "eps_linf": 0.05, "eps_jpeg": 1.0, "eps_gabor": 0.1, "eps_snow": 0.1,
+        "networks": {
+            "wide-standard": WIDE | {"recipe": "standard"},
+            "wide-robust": WIDE | {"recipe": "adversarial-linf", "epochs": 3, "checkpoints": [1]},
+            "wide-snow": WIDE | {"recipe": "adversarial-snow", "strength": 0.5},
+        },
+    },
+    "represent": {"n_images": 16, "batch": 8, "attack_steps": 2, "attacked": ["wide-standard", "wide-robust"]},
+    "compare": {"standard": "wide-standard", "robust": "wide-robust", "n_bootstrap": 20},
     "draw": {"standard": "plain", "robust": "robust"},
 }  # fmt: skip
 
@@ -77,3 +89,17 @@ def judge() -> list[str]:
     inputs = "--trunks models/judges.safetensors --iris iris --tables results/invert"
     outputs = "--answers results/answers.csv --alignment results/alignment.csv --judges results/judges.csv"
     return f"-m stages.judge {inputs} {outputs}".split()
+
+
+def train_sweep() -> list[str]:
+    outputs = "--out sweep --history results/sweep.csv --metrics results/sweep.json"
+    return f"-m stages.train_sweep --data data {outputs}".split()
+
+
+def represent() -> list[str]:
+    inputs = "--data data --models models --sweep sweep --accuracy results/sweep.json"
+    return f"-m stages.represent {inputs} --out grams".split()
+
+
+def compare() -> list[str]:
+    return "-m stages.compare --folder grams --out results/similarity".split()

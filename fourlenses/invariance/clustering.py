@@ -5,8 +5,10 @@ The paper names the task without its details; this is our operational form of it
 Source: spec 3.2, after Nanda et al. 2023.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from fourlenses.statistics import Estimate, Undecided, resampling_counts
@@ -38,6 +40,14 @@ def draw_targets(
     return np.array(drawn)
 
 
+def compared(draws: Sequence[Int[ndarray, "draws k"]], n: int) -> Bool[ndarray, "n n"]:
+    """Which of `n` IRIs meets which target in one of the draws."""
+    asked = np.zeros((n, n), bool)
+    for each in draws:
+        asked[each[:, :, None], each[:, None, :]] = True
+    return asked
+
+
 def placed(
     distances: Float[ndarray, "seeds starts n n"], draws: Int[ndarray, "draws k"]
 ) -> Float[ndarray, "seeds draws k"]:
@@ -45,11 +55,12 @@ def placed(
 
     p_sdk = mean over starts of [d(x*_k, x_k) = min_j d(x*_k, x_j)] / #{j: d(x*_k, x_j) is that minimum}.
     Arguments: `distances`, of IRI i to target j, one matrix per training seed and seed image; `draws`, from
-    `draw_targets`. Returns shares in [0, 1]. Raises ValueError for a distance that is not finite.
+    `draw_targets`; only distances within a draw are looked at. Returns shares in [0, 1]. Raises ValueError for one of
+    them that is not finite.
     """
-    if not np.isfinite(distances).all():
-        raise ValueError("a distance that is not finite")
     among = distances[:, :, draws[:, :, None], draws[:, None, :]]
+    if not np.isfinite(among).all():
+        raise ValueError("a distance that is not finite")
     nearest = among == among.min(axis=-1, keepdims=True)
     own = np.diagonal(nearest, axis1=-2, axis2=-1)
     return (own / nearest.sum(axis=-1)).mean(axis=1)

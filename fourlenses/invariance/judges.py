@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fourlenses.artifacts import sha256_file
@@ -21,6 +21,7 @@ from fourlenses.nets.bridge import import_torchvision
 from fourlenses.nets.network import Network
 
 See = Callable[[Tensor], Any]  # images (n, c, h, w) in [0, 1] -> what a judge compares: a tensor, or several
+CHUNK = 256  # pairs of images that a judge without vectors compares at once
 LPIPS_TRUNKS = {
     "alex": ("alexnet-owt-7be5be79.pth", "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"),
     "vgg": ("vgg16-397923af.pth", "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"),
@@ -49,15 +50,19 @@ class Distance:
         return self.compare(seen_x, seen_y)
 
     @torch.no_grad()
-    def matrix(self, seen_x: Any, seen_y: Any) -> Float[Tensor, "n m"]:
-        """The distance of every image of one set to every image of another, both as `look` has seen them.
+    def matrix(self, seen_x: Any, seen_y: Any, asked: Bool[Tensor, "n m"]) -> Float[Tensor, "n m"]:
+        """The distances of the pairs that are `asked` for, of an image of one set and one of another, both as `look`
+        has seen them; NaN, or the distance, for the others.
 
-        One GEMM for a Euclidean judge (float64, as it subtracts large squares); else one image of y at a time.
+        One GEMM for a Euclidean judge (float64, as it subtracts large squares); else pair by pair, `CHUNK` at a time.
         """
         if self.vectors is not None:
             return torch.cdist(self.vectors(seen_x), self.vectors(seen_y)).pow(self.power).float()
-        count = len(seen_y if isinstance(seen_y, Tensor) else seen_y[0])
-        return torch.stack([self.compare(seen_x, _repeated(seen_y, j, seen_x)) for j in range(count)], dim=1)
+        found = torch.full(asked.shape, torch.nan, device=asked.device)
+        for chunk in asked.nonzero().split(CHUNK):
+            i, j = chunk.T
+            found[i, j] = self.compare(_taken(seen_x, i), _taken(seen_y, j))
+        return found
 
     def __call__(self, x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
         return self.between(look([self], x)[self.see], look([self], y)[self.see])
@@ -70,11 +75,9 @@ def look(judges: Iterable[Distance], x: Float[Tensor, "n c h w"]) -> dict[See, A
         return {see: see(x.float()) for see in {judge.see for judge in judges}}
 
 
-def _repeated(seen: Any, j: int, like: Any) -> Any:
-    """What was seen of image `j`, as often as there are images in `like`."""
-    if not isinstance(seen, Tensor):
-        return [_repeated(one, j, other) for one, other in zip(seen, like, strict=True)]
-    return seen[j : j + 1].expand(len(like), *seen.shape[1:])
+def _taken(seen: Any, index: Int[Tensor, " k"]) -> Any:
+    """What was seen of the images of this index, in its order."""
+    return seen[index] if isinstance(seen, Tensor) else [each[index] for each in seen]
 
 
 class Judge(NamedTuple):

@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from fourlenses.errors import UserError
 from fourlenses.nets.network import Network, Normalize
 from fourlenses.nets.small import resnet, vgg
+from fourlenses.nets.wide import wide_resnet
 
 __all__ = ["NETWORKS", "Network", "Normalize", "arguments_for", "build"]
 
@@ -26,6 +27,13 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     "resnet-noskip": partial(resnet, skip=False),
     "resnet-maxpool": partial(resnet, pool="max"),
     "vgg": vgg,
+    "wrn-10": partial(wide_resnet, depth=10),
+    "wrn-16": partial(wide_resnet, depth=16),
+    "wrn-22": partial(wide_resnet, depth=22),
+    "wrn-28": partial(wide_resnet, depth=28),
+    "wrn-10-half": partial(wide_resnet, depth=10, shrink=2),
+    "wrn-16-half": partial(wide_resnet, depth=16, shrink=2),
+    "wrn-22-half": partial(wide_resnet, depth=22, shrink=2),
     "robustness-resnet18": bridged,
     "robustness-resnet50": bridged,
     "robustness-vgg16": bridged,

@@ -4,13 +4,14 @@ from fourlenses.training.augment import AUGMENTATIONS
 from fourlenses.training.contrastive import add_projector
 from fourlenses.training.evaluate import Accuracy, accuracy, robust_accuracy
 from fourlenses.training.fit import HeldOut, fit
-from fourlenses.training.loop import Settings, final_weights, one_cycle, train
+from fourlenses.training.loop import SCHEDULES, Settings, final_weights, one_cycle, train
 from fourlenses.training.objectives import Objective, Threat
 from fourlenses.training.recipes import RECIPES, Recipe
 
 __all__ = [
     "AUGMENTATIONS",
     "RECIPES",
+    "SCHEDULES",
     "Accuracy",
     "HeldOut",
     "Objective",

@@ -1,7 +1,7 @@
-"""What a network minimises on a batch: cross-entropy on images, or on adversarial examples."""
+"""What a network minimises on a batch: cross-entropy on images, on adversarial examples, or on both."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -17,7 +17,8 @@ Objective = Callable[[nn.Module, Tensor, Tensor, torch.Generator], tuple[Tensor,
 
 @dataclass(frozen=True)
 class Threat:
-    """What a network is trained against: `norm` ("l2" or "linf"), radius `eps` in pixels of [0, 1], `steps`."""
+    """What a network is trained against: `norm` ("l2", "linf", "jpeg", "gabor" or "snow"), radius `eps` in pixels of
+    [0, 1] ("jpeg": in steps of its quantisation), `steps`."""
 
     norm: str
     eps: float
@@ -40,12 +41,44 @@ def standard(precision: str) -> Objective:
 def adversarial(precision: str, threat: Threat) -> Objective:
     """Cross-entropy on projected-gradient adversarial examples only (Madry et al. 2018).
 
-    The attack starts at the image (L2) or at random in the ball (Linf); its steps are 2 eps / steps long (Linf:
+    The attack starts at the image (L2) or at random (the others); its steps are 2 eps / steps long (the others:
     2.5 eps / steps), so that it can cross the ball.
     """
-    random_start = threat.norm == "linf"
-    step_size = (2.5 if random_start else 2.0) * threat.eps / threat.steps
+    return _adversarial(precision, threat, (2.0 if threat.norm == "l2" else 2.5) * threat.eps / threat.steps)
+
+
+def fast(precision: str, threat: Threat) -> Objective:
+    """Cross-entropy on adversarial examples of one step: a random start, then 1.25 eps along the sign, projected.
+
+    The number of steps of `threat` is not used. Source: Wong et al., ICLR 2020, algorithm 3.
+    """
+    return _adversarial(precision, replace(threat, steps=1), 1.25 * threat.eps)
+
+
+def half_half(precision: str, threat: Threat) -> Objective:
+    """Images and adversarial examples by halves: (CE(f(x), y) + CE(f(x'), y)) / 2, with x' as in `adversarial`.
+
+    The network sees images and adversaries in two passes, each with its own batch statistics. The logits returned are
+    those of the adversaries.
+    Source: Cianfarani et al., NeurIPS 2022, code, whose attack looks at the network in training mode, ours in
+    evaluation mode.
+    """
+    on_images, on_adversaries = standard(precision), adversarial(precision, threat)
+
+    def objective(
+        network: nn.Module, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        clean, _ = on_images(network, x, y, generator)
+        attacked, logits = on_adversaries(network, x, y, generator)
+        return (clean + attacked) / 2, logits
+
+    return objective
+
+
+def _adversarial(precision: str, threat: Threat, step_size: float) -> Objective:
+    """Cross-entropy on the last iterate of projected gradient, which only for L2 starts at the image itself."""
     shadow = Shadow(precision)
+    learn = standard(precision)
 
     def objective(
         network: nn.Module, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], generator: torch.Generator
@@ -58,11 +91,9 @@ def adversarial(precision: str, threat: Threat) -> Objective:
             eps=threat.eps,
             step_size=step_size,
             steps=threat.steps,
-            generator=generator if random_start else None,
+            generator=None if threat.norm == "l2" else generator,
             best=False,
         )
-        return standard(precision)(network, x, y, generator)
+        return learn(network, x, y, generator)
 
     return objective
-
-

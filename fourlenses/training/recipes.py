@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fourlenses.training.contrastive import contrastive, contrastive_adversarial
-from fourlenses.training.objectives import Objective, Threat, adversarial, standard
+from fourlenses.training.objectives import Objective, Threat, adversarial, fast, half_half, standard
 from fourlenses.training.trades import mart, trades
 
 
@@ -28,7 +28,13 @@ RECIPES: dict[str, Recipe] = {
     "standard": Recipe(lambda precision, threat, beta: standard(precision)),
     "adversarial-l2": Recipe(lambda precision, threat, beta: adversarial(precision, threat), "l2"),
     "adversarial-linf": Recipe(lambda precision, threat, beta: adversarial(precision, threat), "linf"),
+    "adversarial-jpeg": Recipe(lambda precision, threat, beta: adversarial(precision, threat), "jpeg"),
+    "adversarial-gabor": Recipe(lambda precision, threat, beta: adversarial(precision, threat), "gabor"),
+    "adversarial-snow": Recipe(lambda precision, threat, beta: adversarial(precision, threat), "snow"),
+    "half-half-linf": Recipe(lambda precision, threat, beta: half_half(precision, threat), "linf"),
+    "fast-linf": Recipe(lambda precision, threat, beta: fast(precision, threat), "linf"),
     "trades-l2": Recipe(trades, "l2", weighted=True),
+    "trades-linf": Recipe(trades, "linf", weighted=True),
     "mart-l2": Recipe(mart, "l2", weighted=True),
     "simclr": Recipe(lambda precision, threat, beta: contrastive(precision), contrastive=True),
     "simclr-adversarial": Recipe(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 from small_files import picture, pixels, write
 
 from fourlenses.artifacts import load_tensors
@@ -20,23 +21,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def study(folder, dataset, *sizes):
     """A study with the repository's parameters and this data set."""
-    lines = (ROOT / "params.yaml").read_text().splitlines()
-    changes = {
-        "dataset": dataset,
-        "n_train": sizes[0],
-        "n_judges": sizes[1],
-        "n_calibration": sizes[2],
-        "n_test": sizes[3],
-        "batch": min(sizes[:2]),
-        "n_targets": 1,
-    }
-    for i, line in enumerate(lines):
-        key = line.split(":")[0].strip()
-        if key in changes:
-            lines[i] = f"  {key}: {changes[key]}"
-        if line.startswith("root:"):
-            lines[i] = f"root: {os.path.relpath(ROOT, folder)}"
-    (folder / "params.yaml").write_text("\n".join(lines))
+    content = YAML(typ="safe").load(ROOT / "params.yaml")
+    content["root"] = os.path.relpath(ROOT, folder)
+    content["fetch"] |= {"dataset": dataset} | dict(
+        zip(("n_train", "n_judges", "n_calibration", "n_test"), sizes, strict=True)
+    )
+    content["train"]["batch"], content["invert"]["n_targets"] = min(sizes[:2]), 1
+    content["sweep"]["n_train"] = sizes[0]
+    for network in content["sweep"]["networks"].values():
+        network.pop("n_train", None)
+    content["represent"] |= {"n_images": 4, "batch": 4}
+    with open(folder / "params.yaml", "w") as file:
+        YAML(typ="safe").dump(content, file)
     return folder
 
 
@@ -73,9 +69,9 @@ def test_writes_splits_and_card(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("dataset", "sizes", "message"),
     [
-        ("digits", (1700, 90, 5, 3), "train 1700 .* judges 90 .* calibration 5 .* test 3 = 1798 images are wanted"),
-        ("digit", (1, 1, 1, 1), "data set 'digit' is unknown"),
-        ("folder:pictures", (1, 1, 1, 1), "pictures/b/2.png has 5 x 4 pixels"),
+        ("digits", (1690, 90, 5, 13), "train 1690 .* judges 90 .* calibration 5 .* test 13 = 1798 images are wanted"),
+        ("digit", (1, 1, 1, 4), "data set 'digit' is unknown"),
+        ("folder:pictures", (1, 1, 1, 4), "pictures/b/2.png has 5 x 4 pixels"),
     ],
 )
 def test_a_mistake_overwrites_nothing(dataset, sizes, message, tmp_path, monkeypatch):
@@ -92,7 +88,7 @@ def test_without_mirror_and_network_the_command_ends_with_one_line(tmp_path):
     dead = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     folders = {"PYTHONPATH": str(ROOT), "FOURLENSES_CACHE": str(tmp_path / "cache"), "FOURLENSES_MIRROR": str(tmp_path)}
     command = [sys.executable, "-m", "stages.fetch", "--out", "data"]
-    study(tmp_path, "notmnist", 1, 1, 1, 1)
+    study(tmp_path, "notmnist", 1, 1, 1, 4)
     done = subprocess.run(command, cwd=tmp_path, env=os.environ | dead | folders, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stdout == ""

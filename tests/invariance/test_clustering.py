@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fourlenses.invariance.clustering import clustering, draw_targets, placed
+from fourlenses.invariance.clustering import clustering, compared, draw_targets, placed
 from fourlenses.statistics import Undecided
 
 LABELS = np.repeat(np.arange(5), 6)
@@ -114,10 +114,12 @@ def test_seeds_that_differ_widen_the_interval():
 
 
 def test_a_distance_that_is_no_number_is_refused():
-    distances = np.ones((1, 1, 30, 30))
-    distances[0, 0, 3, 4] = np.nan
+    draws = draw_targets(LABELS, False, stream())
+    distances = np.where(compared([draws], 30), 1.0, np.nan)[None, None]
+    assert np.isfinite(placed(distances, draws)).all(), "only what is in a draw is looked at"
+    distances[0, 0, draws[0, 0], draws[0, 1]] = np.nan
     with pytest.raises(ValueError, match="finite"):
-        score(distances)
+        placed(distances, draws)
 
 
 def test_several_judges_give_their_median_under_shared_resamples():

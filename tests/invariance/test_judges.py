@@ -80,12 +80,13 @@ def test_a_matrix_of_distances_is_between_row_by_row(name, shape):
     x, y = images(30, shape), images(27, shape, seed=1)  # more than 25: few rows would not go through the GEMM
     y[:3] = (x[:3] + torch.tensor([1e-3, 1e-2, 1e-1]).reshape(3, 1, 1, 1)).clamp(0, 1)  # small by cancellation
     seen_x, seen_y = look([judge], x)[judge.see], look([judge], y)[judge.see]
-    found = judge.matrix(seen_x, seen_y)
+    every = torch.ones(30, 27, dtype=torch.bool)
+    found = judge.matrix(seen_x, seen_y, every)
     assert found.shape == (30, 27) and found.dtype == torch.float32 and not found.requires_grad
     for j in range(27):
         one = y[j : j + 1].expand(30, -1, -1, -1).contiguous()
         torch.testing.assert_close(found[:, j], judge(x, one), rtol=1e-5, atol=1e-7 if name in ("J5", "J9-0") else 0)
-    torch.testing.assert_close(found.T, judge.matrix(seen_y, seen_x), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.T, judge.matrix(seen_y, seen_x, every.T), rtol=1e-5, atol=1e-6)
     assert (name == "J9-0") == bool((found < 0).any())
 
 
@@ -93,9 +94,18 @@ def test_a_matrix_of_distances_is_between_row_by_row(name, shape):
 def test_in_a_matrix_every_image_is_nearest_to_itself(name):
     judge, x = PANELISTS[name], images(30)
     seen = look([judge], x)[judge.see]
-    found = judge.matrix(seen, seen)
+    found = judge.matrix(seen, seen, torch.ones(30, 30, dtype=torch.bool))
     assert (found.argmin(1) == torch.arange(30)).all()
     assert found.diagonal().abs().max() < 1e-5 * found.median()
+
+
+@pytest.mark.parametrize("name", PANEL)
+def test_of_a_matrix_only_what_is_asked_for_is_needed(name):
+    judge, asked = PANELISTS[name], torch.rand(30, 30, generator=torch.Generator().manual_seed(0)) < 0.3
+    seen = look([judge], images(30))[judge.see]
+    some, all_ = judge.matrix(seen, seen, asked), judge.matrix(seen, seen, torch.ones_like(asked))
+    torch.testing.assert_close(some[asked], all_[asked], rtol=1e-6, atol=1e-7)
+    assert some[~asked].isnan().all() == (judge.vectors is None)
 
 
 def noisy_pair(shape):

@@ -13,7 +13,7 @@ from torch import nn
 
 from fourlenses.nets import build
 from fourlenses.training import RECIPES, Threat
-from fourlenses.training.loop import Settings, final_weights, one_cycle, train
+from fourlenses.training.loop import SCHEDULES, Settings, final_weights, one_cycle, step_down, train
 
 SHAPE = (1, 10, 10)
 N = 40
@@ -70,6 +70,32 @@ def test_schedule_is_that_of_torch(total, peak):
             theirs.step()
 
 
+@hypothesis_settings(deadline=None, max_examples=50)
+@given(quarter=st.integers(1, 200), peak=st.floats(1e-4, 10))
+def test_steps_down_as_that_of_torch(quarter, peak):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=peak)
+    theirs = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2 * quarter, 3 * quarter], gamma=0.1)
+    for step in range(4 * quarter):
+        assert step_down(step, 4 * quarter, peak) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        theirs.step()
+
+
+def test_steps_down_by_hand():
+    assert [step_down(step, 5, 1.0) for step in range(5)] == [1.0, 1.0, 1.0, 0.1, 0.01]
+    assert step_down(0, 1, 1.0) == 1.0
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_training_follows_its_schedule(schedule):
+    settings = Settings(**SETTINGS.__dict__ | {"schedule": schedule})
+    _, history = run(settings=settings)
+    steps = N // settings.batch
+    last_of_each_epoch = [SCHEDULES[schedule](steps * k - 1, 4 * steps, settings.lr) for k in (1, 2, 3, 4)]
+    assert [row["lr"] for row in history] == last_of_each_epoch
+    assert SETTINGS.schedule == "one-cycle"
+
+
 def test_overfits_a_small_set():
     settings = Settings(epochs=12, batch=8, lr=0.05, weight_decay=0.0, crop_padding=0, flip=False, ema_decay=0.0)
     _, history = run(settings=settings)
@@ -87,6 +113,8 @@ def test_overfits_a_small_set():
         ("standard", 0.9, "float32"),
         ("adversarial-l2", 0.0, "float32"),
         ("adversarial-linf", 0.9, "bfloat16"),
+        ("adversarial-gabor", 0.0, "float32"),
+        ("half-half-linf", 0.0, "float32"),
     ],
 )
 def test_resumed_run_is_bit_identical(recipe, ema, precision, after):

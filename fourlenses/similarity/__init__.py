@@ -1,0 +1,1 @@
+"""Which layers of which networks represent images alike?"""
