@@ -50,10 +50,16 @@ def main(folder: Path, out: Path) -> None:
         loaded = {name: load_tensors(path) for name, path in zip(specs, inputs, strict=True)}
         tensors: Grams = {name: each for name, (each, _) in loaded.items()}
         about = {name: each for name, (_, each) in loaded.items()}
+        resolved = {
+            name: spec.model_copy(
+                update={"n_train": spec.n_train or sizes[name], "epochs": about[name]["epochs"][-1], "checkpoints": []}
+            )
+            for name, spec in specs.items()
+        }
         networks = [
             {"network": name, "source": "sweep" if name in swept else "zoo", "role": roles.get(name, "")}
-            | _described(specs[name], specs[name].n_train or sizes[name], about[name]["epochs"][-1])
-            | {"twin_of": _twin(name, swept if name in swept else zoo)}
+            | _described(resolved[name])
+            | {"twin_of": _twin(name, {each: resolved[each] for each in (swept if name in swept else zoo)})}
             | {f"accuracy_{kind}": np.mean([each[kind] for each in about[name]["accuracy"].values()])
                for kind in ("clean", "robust")}
             for name in specs
@@ -90,7 +96,7 @@ def main(folder: Path, out: Path) -> None:
             write_csv(out / f"{name}.csv", pd.DataFrame(tables[name]))
 
 
-def _described(spec: NetworkSpec, n_train: int, epochs: int) -> dict:
+def _described(spec: NetworkSpec) -> dict:
     wide = spec.architecture.startswith("wrn-") and spec.widths is not None
     return {
         "architecture": spec.architecture,
@@ -101,16 +107,15 @@ def _described(spec: NetworkSpec, n_train: int, epochs: int) -> dict:
         "strength": spec.strength,
         "width": spec.widths[-1] / WIDTH if wide else np.nan,
         "depth": int(spec.architecture.split("-")[1]) if wide else np.nan,
-        "n_train": n_train,
+        "n_train": spec.n_train,
         "schedule": spec.schedule,
-        "epochs": epochs,
+        "epochs": spec.epochs,
     }
 
 
 def _twin(name: str, specs: dict[str, NetworkSpec]) -> str:
-    """The first network of equal specification, checkpoints aside; "" if that is this one."""
-    plain = {each: spec.model_dump(exclude={"checkpoints"}) for each, spec in specs.items()}
-    first = next(each for each in specs if plain[each] == plain[name])
+    """The first network of equal specification; "" if that is this one."""
+    first = next(each for each in specs if specs[each] == specs[name])
     return "" if first == name else first
 
 

@@ -14,7 +14,7 @@ from fourlenses.nets.zoo import load_network
 from fourlenses.similarity.cka import minibatch_cka
 
 ZOO = ("robust", "plain", "other")
-SWEEP = ("wide-standard", "wide-robust", "wide-snow")
+SWEEP = ("wide-standard", "wide-robust", "wide-robust-again", "wide-snow")
 TABLES = ("networks", "points", "pairs", "scores", "components", "metrics", "bias")
 
 
@@ -43,7 +43,7 @@ def test_the_sweep_keeps_every_seed_and_checkpoint(done) -> None:
     assert metrics["wide-snow"]["attack"]["norm"] == "snow"
     assert metrics["wide-robust"]["attack"] == {"norm": "linf", "eps": 0.05, "steps": 20}
     history = read_csv(done / "results/sweep.csv")
-    assert history.groupby("network")["epoch"].max().to_dict() == dict(zip(SWEEP, (2, 3, 2), strict=True))
+    assert history.groupby("network")["epoch"].max().to_dict() == dict(zip(SWEEP, (2, 3, 3, 2), strict=True))
 
 
 def test_similarities_are_those_of_the_networks_run_anew(done) -> None:
@@ -65,6 +65,8 @@ def test_tables_fit_together(done) -> None:
     assert tables["networks"].set_index("network")["role"].dropna().to_dict() == {
         "wide-standard": "standard", "wide-robust": "robust"
     }  # fmt: skip
+    twins = tables["networks"].set_index("network")["twin_of"].dropna().to_dict()
+    assert twins == {"wide-robust-again": "wide-robust"}, "checkpoints make no other network"
     size = tables["points"].groupby("network")["index"].count()
     hsic = load_arrays(done / "results/similarity/hsic.safetensors")
     for row in tables["pairs"].itertuples():

@@ -44,6 +44,7 @@ PARAMS = {
         "networks": {
             "wide-standard": WIDE | {"recipe": "standard"},
             "wide-robust": WIDE | {"recipe": "adversarial-linf", "epochs": 3, "checkpoints": [1]},
+            "wide-robust-again": WIDE | {"recipe": "adversarial-linf", "epochs": 3},
             "wide-snow": WIDE | {"recipe": "adversarial-snow", "strength": 0.5},
         },
     },
