@@ -9,7 +9,7 @@ from benchmarks.side_by_side import COLUMNS, RESULTS, interleaved, record
 from fourlenses.artifacts import read_csv
 from fourlenses.runtime import ROOT
 
-NAMES = ["adversarial-training", "inversion", "loading"]
+NAMES = ["cka", "adversarial-training", "inversion", "loading"]
 
 
 def check_ratio(row) -> None:
