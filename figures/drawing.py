@@ -26,6 +26,10 @@ SEED_IMAGE = "super-noise"
 OUTSIDE = "#D55E00"  # frame of an image that is no IRI: its error is above that of the nearest 5 % of image pairs
 NETWORK = ["architecture", "recipe", "augment", "beta"]
 SIMILARITY = ("networks", "points", "pairs", "scores", "components", "metrics", "bias")
+ENTANGLEMENT = (
+    "networks", "toy", "toy_points", "temperatures", "curves", "layers", "dynamics", "transfer", "gradients",
+    "embedding", "detection", "support", "reliability", "calibration", "gans",
+)  # fmt: skip
 LOSS = ["transforms", "fourier", "backward", "regularizer", "weight", "through"]
 
 
@@ -50,6 +54,8 @@ class Results:
         found += [self.folder / f"train/{name}.csv" for name in self.names]
         found += [self.folder / f"similarity/{name}.csv" for name in SIMILARITY]
         found += [self.folder / "similarity/hsic.safetensors", self.folder / "sweep.csv"]
+        found += [self.folder / f"entanglement/{name}.csv" for name in ENTANGLEMENT]
+        found += [self.folder / "entanglement/detection.safetensors", self.folder / "gans.safetensors"]
         return found + [self.folder / f"iris/{name}.safetensors" for name in self.names]
 
     @cached_property
@@ -157,6 +163,31 @@ class Results:
     def swept(self) -> pd.DataFrame:
         """Accuracy by network, seed and epoch, of the networks that the similarity lens trains for itself."""
         return read_csv(self.folder / "sweep.csv")
+
+    @cached_property
+    def entanglement(self) -> dict[str, pd.DataFrame]:
+        """What the entanglement lens measured: its tables by name, each read when it is first asked for."""
+        return _Tables(self.folder / "entanglement")
+
+    @cached_property
+    def detections(self) -> Any:
+        """How each detector scores every image of every set, open for reading single tensors."""
+        return _open(self.folder / "entanglement/detection.safetensors")
+
+    @cached_property
+    def samples(self) -> Any:
+        """Images that each GAN generates along its training, open for reading single tensors."""
+        return _open(self.folder / "gans.safetensors")
+
+
+class _Tables(dict):
+    """The tables of a folder, each read when it is first asked for and then kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __missing__(self, name: str) -> pd.DataFrame:
+        return self.setdefault(name, read_csv(self.folder / f"{name}.csv"))
 
 
 class _OnDemand(dict):

@@ -1,5 +1,6 @@
 """Names that a reader understands, and the colour and marker that go with them."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,6 +41,17 @@ FORMS = {  # of the adversarial regularizer: which way, and by which trunk the d
     ("toward", "regularizer"): ("towards\nseed", "#0072B2"),
     ("toward", "robust-regularizer"): ("towards,\nrobust trunk", "#56B4E9"),
 }
+
+SETS = {"notmnist": "notMNIST", "mnist5k": "MNIST", "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
+DETECTORS = {
+    "credibility": "DkNN credibility", "confidence": "DkNN confidence", "softmax": "max-softmax", "energy": "energy",
+    "mahalanobis": "Mahalanobis", "knn": "distance to the\nk-th neighbour",
+}  # fmt: skip
+TEMPERATURES = {  # how the temperature of the soft nearest neighbour loss is found
+    "fixed": "fixed", "released": "as released", "tracked": "tracked", "search": "searched", "minimum": "T minimised",
+}  # fmt: skip
+REACHES = {"first-half": "first half", "hidden": "hidden layers", "penultimate": "", "logits": "with logits"}
+GANS = {"conv": "convolutional", "mlp": "fully connected"}
 
 
 def recipe_label(network: Any) -> str:
@@ -136,3 +148,30 @@ def recipe_handles(recipes: Iterable[str]) -> list[plt.Line2D]:
         plt.Line2D([], [], marker="o", color=colour_of(each), label=RECIPES.get(each, (each,))[0])
         for each in dict.fromkeys(shown)
     ]
+
+
+def layer_label(layer: str) -> str:
+    """A layer for a reader, such as "stage 1"."""
+    return re.sub(r"^(stage|block)(\d+)$", r"\1 \2", layer)
+
+
+def attack_label(attack: str) -> str:
+    """An attack for a reader, such as "targeted FGSM"."""
+    name = attack.removesuffix("-targeted")
+    return f"targeted {name.upper()}" if name != attack else name.upper()
+
+
+def set_label(images: str) -> str:
+    """A set of images for a reader."""
+    return SETS.get(images, images)
+
+
+def gan_label(gan: str) -> str:
+    """A generative network for a reader, such as "convolutional, guided"."""
+    name = gan.removesuffix("-guided")
+    return GANS.get(name, name) + (", guided" if name != gan else "")
+
+
+def signed(number: float) -> str:
+    """A number with a minus sign that is as wide as a plus."""
+    return f"{number:g}".replace("-", "−")

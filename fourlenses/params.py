@@ -153,6 +153,73 @@ class Compare(Section):
     n_bootstrap: Count
 
 
+class EntangledSpec(Section):
+    alpha: float = 0.0  # weight of the soft nearest neighbour loss: below 0 it entangles, above 0 it disentangles
+    rule: Literal["fixed", "released", "tracked"] = "tracked"  # how the temperature is found
+    layers: Literal["first-half", "hidden", "penultimate", "logits"] = "penultimate"  # up to which the loss looks
+    scale: NonNegative = 0.0  # weight of the mean squared norm of the same layers, a control
+    shuffled: bool = False  # the loss sees shuffled labels, a control
+
+
+class Entangled(Section):
+    architecture: str  # a name in fourlenses.nets.NETWORKS
+    widths: list[Count] | None = None
+    seeds: Several[int]
+    epochs: Count
+    n_train: Count  # the first images of the training split
+    lr: Positive  # of Adam, constant
+    temperature: Positive  # of the rules "fixed" and "released", at the start
+    networks: dict[str, EntangledSpec]
+
+
+class Watched(Section):
+    architecture: str
+    widths: list[Count] | None = None
+    recipes: Several[str]  # names in fourlenses.training.RECIPES
+    epochs: Count
+    n_train: Count
+    n_images: Count  # training images whose entanglement is measured
+    every: Count  # steps between two measurements
+
+
+class Measure(Section):
+    plain: str  # the networks of entangled.networks that the claims compare: without the loss,
+    entangled: str  # with it,
+    control: str  # and with small activations instead
+    n_images: Count  # test images, in their order
+    toy_seeds: Several[int]
+    toy_points: Annotated[int, Field(ge=8)]
+    toy_steps: Count
+
+
+class Perturb(Section):
+    networks: Several[str]  # of entangled.networks
+    seeds: Several[int]  # of entangled.seeds
+    attacks: Several[Literal["fgsm", "bim", "pgd", "fgsm-targeted", "bim-targeted", "pgd-targeted"]]
+    eps: Several[Positive]  # largest change of a pixel of [0, 1]
+    steps: Count  # of the attacks that take more than one
+    n_images: Count
+    n_gradients: Count  # images whose gradients are compared
+
+
+class Detect(Section):
+    networks: Several[str]  # of perturb.networks
+    k: Count  # neighbours
+    n_references: Count  # training images among which they are sought
+    n_images: Count  # of each set
+    sets: Several[str]  # names in fourlenses.images.shifted.SETS or of data sets; the first is the one that claims name
+
+
+class Gans(Section):
+    kinds: Several[Literal["conv", "mlp", "conv-guided", "mlp-guided"]]
+    seeds: Several[int]
+    iterations: Count
+    batch: Count
+    every: Count  # iterations between two measurements
+    n_images: Count  # real and as many generated ones that a measurement compares
+    widths: list[Count]  # channels of the convolutional generator, and of the discriminator in reverse
+
+
 class Draw(Section):
     standard: str  # the two networks of the IRI figure
     robust: str
@@ -169,6 +236,12 @@ class Params(Section):
     sweep: Sweep
     represent: Represent
     compare: Compare
+    entangled: Entangled
+    watched: Watched
+    measure: Measure
+    perturb: Perturb
+    detect: Detect
+    gans: Gans
     draw: Draw
 
     @model_validator(mode="after")
@@ -213,6 +286,39 @@ class Params(Section):
             most = self.sweep.n_train if name in swept else self.fetch.n_train
             if spec.n_train is not None and not self.train.batch <= spec.n_train <= most:
                 raise ValueError(f"{name}: n_train must be from {self.train.batch} (a batch) to {most} (all images)")
+        return self
+
+    @model_validator(mode="after")
+    def _entanglement_agrees(self) -> "Params":
+        own, roles = self.entangled.networks, (self.measure.plain, self.measure.entangled, self.measure.control)
+        wanted = {"measure": roles, "perturb": self.perturb.networks, "detect": self.detect.networks}
+        for section, names in wanted.items():
+            for name in names:
+                if name not in own:
+                    raise ValueError(f"{section} names the network {name!r}, which is not in entangled.networks")
+        for name in self.detect.networks:
+            if name not in self.perturb.networks:
+                raise ValueError(f"detect names the network {name!r}, which is not in perturb.networks")
+        twice = sorted(set(own) & (set(self.networks) | set(self.sweep.networks)))
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands in entangled.networks and elsewhere; give other names")
+        limits = {"entangled.n_train": self.entangled.n_train, "watched.n_train": self.watched.n_train}
+        limits |= {"detect.n_references": self.detect.n_references}
+        for key, n in limits.items():
+            if not self.train.batch <= n <= self.fetch.n_train:
+                raise ValueError(
+                    f"{key} must be from {self.train.batch} (a batch) to {self.fetch.n_train} (all images)"
+                )
+        if self.watched.n_images > self.watched.n_train:
+            raise ValueError(f"watched.n_images must be at most watched.n_train, which is {self.watched.n_train}")
+        most = {"measure": self.measure.n_images, "perturb": self.perturb.n_images, "detect": self.detect.n_images}
+        for section, n in (most | {"gans": 2 * self.gans.n_images}).items():
+            if n > self.fetch.n_test:
+                raise ValueError(f"{section} asks for {n} test images, of which there are {self.fetch.n_test}")
+        if self.perturb.n_gradients > self.perturb.n_images:
+            raise ValueError(f"perturb.n_gradients must be at most perturb.n_images, which is {self.perturb.n_images}")
+        if not set(self.perturb.seeds) <= set(self.entangled.seeds):
+            raise ValueError("perturb.seeds must be among entangled.seeds")
         return self
 
 

@@ -69,24 +69,17 @@ def resampled_means(
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
-def bootstrap_alignment(
-    answers: Float[ndarray, "*judges seeds images"], n_resamples: int, generator: np.random.Generator
-) -> tuple[float, float, float]:
-    """Alignment in percent with a 95 % percentile interval over seeds and images.
+def resampled_alignment(
+    answers: Float[ndarray, "judges seeds images"],
+    seed_counts: Int[ndarray, "r seeds"],
+    image_counts: Int[ndarray, "r images"],
+) -> Float[ndarray, "r judges"]:
+    """Alignment in percent by each judge in each resample: A = 100 / N sum_i a_i.
 
-    A = 100 / N sum_i a_i; with several judges the median over judges of their A, all judges sharing each resample.
-    Arguments: `answers`, 1 (target), 0 (seed), 0.5 (tie), NaN (dropped), of shape (seeds, images) or
-    (judges, seeds, images); `n_resamples`, >= 1; `generator`, the source of the resamples.
-    Returns (value, low, high) in 0-100; all NaN when no answer is left.
-    Raises ValueError on another shape or an answer outside [0, 1]. Source: Nanda et al. 2023, 2AFC; spec 3.1.
+    Arguments: `answers`, 1 (target), 0 (seed), 0.5 (tie), NaN (dropped); the counts as from `resampling_counts`, which
+    all judges share. Returns (resamples, judges), NaN where a resample holds no answer.
+    Raises ValueError on an answer outside [0, 1]. Source: Nanda et al. 2023, 2AFC; spec 3.1.
     """
-    answers = np.asarray(answers, float)
-    if answers.ndim not in (2, 3) or 0 in answers.shape:
-        raise ValueError(f"answers of shape {answers.shape}, not (seeds, images) or (judges, seeds, images)")
     if np.nanmin(answers, initial=0.0) < 0 or np.nanmax(answers, initial=1.0) > 1:
         raise ValueError("answers outside [0, 1]")
-    panel = answers[None] if answers.ndim == 2 else answers
-    counts = resampling_counts(*panel.shape[1:], n_resamples, generator)
-    values = 100 * np.median(resampled_means(panel, *counts), axis=1)
-    estimate = Estimate(values, int((~np.isnan(panel)).sum(axis=(1, 2)).min()))
-    return estimate.effect, *estimate.interval
+    return 100 * resampled_means(answers, seed_counts, image_counts)

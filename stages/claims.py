@@ -5,12 +5,13 @@ from pathlib import Path
 from fourlenses import runtime
 from fourlenses.artifacts import load_arrays, read_csv, write_csv
 from fourlenses.claims import evaluate, load_claims
+from fourlenses.entanglement import quantities as entanglement
 from fourlenses.invariance import quantities as invariance
 from fourlenses.params import read_params
 from fourlenses.similarity import quantities as similarity
 
 SEED = 0  # of the resamples
-QUANTITIES = invariance.QUANTITIES | similarity.QUANTITIES
+QUANTITIES = invariance.QUANTITIES | similarity.QUANTITIES | entanglement.QUANTITIES
 
 
 def main(claims: Path, results: list[Path], out: Path, tests: Path) -> None:

@@ -146,13 +146,19 @@ def _seconds(folder: Path, runs: pd.DataFrame) -> dict[str, float]:
     @cache
     def before(stage: str) -> set[str]:
         needs = [dep["path"] for dep in stages[stage].get("deps", [])]
-        direct = {other for path, other in maker.items() for need in needs if f"{path}/".startswith(f"{need}/")}
+        direct = {
+            other for path, other in maker.items() for need in needs if _within(path, need) or _within(need, path)
+        }
         return {stage}.union(*map(before, direct))
 
     groups: dict[str, set[str]] = {"": set(stages)}
     for stage in stages:
         groups.setdefault(stage.partition("@")[0], set()).update(before(stage))
     return {name: sum(alone[stage] for stage in group) for name, group in groups.items()}
+
+
+def _within(path: str, folder: str) -> bool:
+    return f"{path}/".startswith(f"{folder}/")
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -8,8 +8,7 @@ import pandas as pd
 import torch
 
 from fourlenses.artifacts import save_tensors, write_csv, write_json
-from fourlenses.invariance.alignment import CELL
-from fourlenses.statistics import bootstrap_alignment
+from fourlenses.invariance.alignment import tabulate
 
 NETWORKS = {
     "resnet-standard": ("resnet", "standard", 2.0),
@@ -105,25 +104,8 @@ def judges() -> pd.DataFrame:
 
 def alignment(table: pd.DataFrame, resamples: int = 100) -> pd.DataFrame:
     """results/alignment.csv from the answers."""
-    rows = []
-    for key, group in table.groupby(CELL, sort=False):
-        seeds = sorted(set(group["seed"]))
-        shape = (len(seeds), -1)
-        accepted = group["accepted"].to_numpy().reshape(shape) == 1
-        common = {
-            "n": len(group), "n_kept": int(accepted.sum()), "seeds": len(seeds), "kept_fraction": accepted.mean(),
-            "error_mean": group["error"].mean(), "error_median": group["error"].median(),
-            "null_low": TAU, "null_median": 0.9,
-        }  # fmt: skip
-        for judge in [*PANEL, "median", *CONTROLS]:
-            columns = PANEL if judge == "median" else [judge]
-            votes = np.stack([group[column].to_numpy().reshape(shape) for column in columns])
-            every = bootstrap_alignment(votes, resamples, np.random.default_rng(0))
-            kept = bootstrap_alignment(np.where(accepted, votes, np.nan), resamples, np.random.default_rng(0))
-            names = ["alignment", "low", "high", "alignment_kept", "low_kept", "high_kept"]
-            measured = dict(zip(names, every + kept, strict=True))
-            rows.append(dict(zip(CELL, key, strict=True)) | {"judge": judge} | measured | common)
-    return pd.DataFrame(rows)
+    given = table.assign(null_low=TAU, null_median=0.9)
+    return tabulate(given, [*PANEL, *CONTROLS], PANEL, resamples, np.random.default_rng(0))
 
 
 def training(folder: Path, seeds: int, epochs: int = 8) -> None:

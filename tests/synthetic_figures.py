@@ -9,7 +9,7 @@ import torch
 from figures.drawing import Results
 from fourlenses.artifacts import save_tensors, write_csv
 from fourlenses.invariance.unit import Unit
-from tests import synthetic, synthetic_similarity
+from tests import synthetic, synthetic_entanglement, synthetic_similarity
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("resnet-standard", "resnet-adversarial")
@@ -123,7 +123,7 @@ def alignment(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(folder: Path, table: pd.DataFrame, sweep: bool = True) -> Results:
-    """Every file that figures read; `sweep`, whether the similarity lens has networks of its own."""
+    """Every file that figures read; `sweep`, whether the similarity lens has networks of its own, and more besides."""
     rng = np.random.default_rng(1)
     final = table[(table["epoch"] == table.groupby("network")["epoch"].transform("max")) & (table["loss"] == "free")]
     about = final.drop_duplicates("network").set_index("network")
@@ -161,6 +161,7 @@ def write(folder: Path, table: pd.DataFrame, sweep: bool = True) -> Results:
         write_csv(folder / f"results/train/{name}.csv", pd.DataFrame(rows, columns=columns))
     iris(folder / "results/iris", table)
     synthetic_similarity.write(folder, about[["architecture", "recipe", "augment", "beta"]], seeds, sweep)
+    synthetic_entanglement.write(folder, about[["architecture", "recipe", "augment"]], seeds, sweep)
     robust = "resnet-adversarial" if "resnet-adversarial" in names else names[-1]
     return Results(folder / "results", ROOT / "paper/reported.csv", tuple(names), names[0], robust)
 

@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
+from figures.drawing import ENTANGLEMENT
 from fourlenses.artifacts import read_csv, write_csv, write_json
 from fourlenses.claims import evaluate, load_claims
 from fourlenses.errors import UserError
@@ -57,6 +58,7 @@ def study(tmp_path_factory) -> Path:
     synthetic_figures.write(folder, read_csv(folder / "results/answers.csv"))
     names = ("answers", "judges", "predictions", "clustering", "recognition")
     names += ("sweep", *(f"similarity/{name}" for name in ("networks", "points", "pairs", "metrics")))
+    names += tuple(f"entanglement/{name}" for name in ENTANGLEMENT if not name.startswith("toy_"))
     tables = {f"results/{name}.csv": read_csv(folder / f"results/{name}.csv") for name in names}
     hsic = "results/similarity/hsic.safetensors"
     tables[hsic] = load_file(folder / hsic)

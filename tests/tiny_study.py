@@ -50,6 +50,35 @@ PARAMS = {
     },
     "represent": {"n_images": 16, "batch": 8, "attack_steps": 2, "attacked": ["wide-standard", "wide-robust"]},
     "compare": {"standard": "wide-standard", "robust": "wide-robust", "n_bootstrap": 20},
+    "entangled": {
+        "architecture": "resnet", "widths": [4, 8], "seeds": [0, 1], "epochs": 2, "n_train": 64, "lr": 1e-3,
+        "temperature": 100.0,
+        "networks": {
+            "cnn-plain": {}, "cnn-entangled": {"alpha": -1.0, "rule": "released"}, "cnn-scale": {"scale": 0.01},
+            "cnn-first-half": {"alpha": -0.1, "layers": "first-half"},
+            "cnn-shuffled": {"alpha": -0.1, "shuffled": True},
+        },
+    },
+    "watched": {
+        "architecture": "wrn-10", "widths": [4, 4, 8, 8], "recipes": ["standard", "adversarial-linf"], "epochs": 2,
+        "n_train": 64, "n_images": 24, "every": 4,
+    },
+    "measure": {
+        "plain": "cnn-plain", "entangled": "cnn-entangled", "control": "cnn-scale", "n_images": 24, "toy_seeds": [0],
+        "toy_points": 24, "toy_steps": 20,
+    },
+    "perturb": {
+        "networks": ["cnn-plain", "cnn-entangled", "cnn-scale"], "seeds": [0, 1], "attacks": ["fgsm", "bim", "fgsm-targeted"],
+        "eps": [0.1, 0.2], "steps": 2, "n_images": 24, "n_gradients": 20,
+    },
+    "detect": {
+        "networks": ["cnn-plain", "cnn-entangled", "cnn-scale"], "k": 5, "n_references": 64, "n_images": 24,
+        "sets": ["noise", "blurred", "rotated"],
+    },
+    "gans": {
+        "kinds": ["conv", "mlp", "conv-guided"], "seeds": [0], "iterations": 6, "batch": 16, "every": 3, "n_images": 12,
+        "widths": [8, 4],
+    },
     "draw": {"standard": "plain", "robust": "robust"},
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The data sets by name. To add one: a `Dataset` here, and a test."""
 
-from fourlenses.images import classes, computed
+from fourlenses.images import classes, computed, letters
 from fourlenses.images.dataset import Dataset
 from fourlenses.images.debian import DebianPackage
 from fourlenses.images.decoders import cifar, idx, svhn, tree
@@ -132,9 +132,22 @@ _ALL = (
         decode=idx(all=IDX["test"]),
         sources=(
             Mirror("notmnist", _NOTMNIST),
-            Download("https://github.com/davidflanagan/notMNIST-to-MNIST/raw/master/", "notmnist", _NOTMNIST),
+            Download(
+                "https://raw.githubusercontent.com/davidflanagan/notMNIST-to-MNIST/master/", "notmnist", _NOTMNIST
+            ),
         ),
         digest="2c62ac196b2e55577deca05be347fbbcf70d06a57c937281b0a2c7a4e054bb6a",
+    ),
+    Dataset(
+        name="letters",
+        image_shape=(1, letters.SIDE, letters.SIDE),
+        classes=classes.LETTERS,
+        counts={"all": letters.COUNT},
+        licence="those of the fonts: DejaVu, STIX, BaKoMa",
+        homepage="https://matplotlib.org/stable/users/explain/text/fonts.html",
+        decode=letters.decode_letters,
+        sources=(letters.SOURCE,),
+        digest=letters.DIGEST,
     ),
     Dataset(
         name="cifar10",

@@ -49,7 +49,7 @@ class Network(nn.Module):
         self.normalize, self.body, self.head = normalize, body, head
         self.stages, self.image_shape = stages, tuple(image_shape)
         self.straight_through, self.head_name = straight_through, head_name
-        self.projector: nn.Module | None = None  # while it is trained contrastively
+        self.scaffold: nn.Module | None = None  # what only its training needs, such as a projector
 
     def features(self, x: Float[Tensor, "n c h w"], fake_relu: bool = False) -> Float[Tensor, "n m"]:
         """The penultimate representation g(x).

@@ -30,11 +30,11 @@ class Projector(nn.Module):
 
 
 def add_projector(network: Network, generator: Generator) -> None:
-    """Give `network` a `projector` on its representation, with torch's usual weights drawn from `generator` alone."""
+    """Give `network` a projector on its representation, with torch's usual weights drawn from `generator` alone."""
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        network.projector = Projector(network.head.in_features).to(network.head.weight.device)
+        network.scaffold = Projector(network.head.in_features).to(network.head.weight.device)
 
 
 def nt_xent(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], temperature: float = 0.5) -> Float[Tensor, ""]:
@@ -66,7 +66,7 @@ def contrastive(precision: str) -> Objective:
     ) -> tuple[Tensor, Tensor]:
         with autocast(x.device, precision):
             g = network.features(x.to(memory_format=torch.channels_last))
-            h = network.projector(g)
+            h = network.scaffold(g)
             logits = network.head(g.detach()).float()
         return nt_xent(*h.chunk(2)) + F.cross_entropy(logits, y.repeat(2)), logits
 
@@ -89,10 +89,10 @@ def contrastive_adversarial(precision: str, threat: Threat) -> Objective:
     ) -> tuple[Tensor, Tensor]:
         copy = shadow.of(network)
         with torch.no_grad():
-            h = copy.projector(copy.features(x))
+            h = copy.scaffold(copy.features(x))
 
         def moved(z: Tensor) -> Tensor:
-            return (copy.projector(copy.features(z)) - h).norm(dim=1)
+            return (copy.scaffold(copy.features(z)) - h).norm(dim=1)
 
         step_size = 2.5 * threat.eps / threat.steps
         return learn(network, ascend(moved, x, threat, step_size, DEVIATION, generator), y, generator)

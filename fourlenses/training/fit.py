@@ -49,7 +49,7 @@ def fit(
     """Train `network` in place, saving after every epoch in `resume` under `name`; return weights and history.
 
     The weights are those after each epoch of `checkpoints`, and the final ones, by epoch. The other arguments are those
-    of `train`; `progress` wraps the epochs (iterable, name, total). A projector is dropped at the end. Raises
+    of `train`; `progress` wraps the epochs (iterable, name, total). A scaffold is dropped at the end. Raises
     UserError, naming `name`, when the loss or a weight is not finite.
     """
     saved = resume.load(name)
@@ -68,6 +68,6 @@ def fit(
         raise UserError(f"{name}: {error}", "finite numbers", "lower train.lr or the attack's radius") from None
     weights = {epoch: resume.load(f"{name}, epoch {epoch}")[0] for epoch in sorted(checkpoints)}
     weights[settings.epochs] = final_weights(state)
-    network.projector = None
+    network.scaffold = None
     network.load_state_dict(weights[settings.epochs])
     return weights, history

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
+from torch.optim.adam import adam
 from torch.optim.sgd import sgd  # the function: the first torch.optim.SGD of a process imports the compiler, 1.5 s
 
 from fourlenses.training.augment import AUGMENTATIONS
@@ -20,7 +21,8 @@ State = dict[str, Tensor]
 class Settings:
     """How long and how fast: `lr` is the highest rate of `schedule`, a name in SCHEDULES; `augment`, a name in
     AUGMENTATIONS, with `crop_padding` in pixels; `views`, how many augmented copies of its images a batch holds, one
-    after the other."""
+    after the other; `optimizer`, a name in OPTIMIZERS; `stratified`, whether every batch holds the classes as the set
+    does."""
 
     epochs: int
     batch: int
@@ -32,6 +34,8 @@ class Settings:
     augment: str = "crop"
     views: int = 1
     schedule: str = "one-cycle"
+    optimizer: str = "sgd"
+    stratified: bool = False
 
 
 def one_cycle(step: int, total: int, peak: float, warm_up: float = 0.3) -> float:
@@ -52,7 +56,68 @@ def step_down(step: int, total: int, peak: float) -> float:
     return peak / 10 ** ((2 * step >= total) + (4 * step >= 3 * total))
 
 
-SCHEDULES: dict[str, Callable[[int, int, float], float]] = {"one-cycle": one_cycle, "step": step_down}
+def constant(step: int, total: int, peak: float) -> float:
+    """Learning rate at a step: the peak."""
+    return peak
+
+
+SCHEDULES: dict[str, Callable[[int, int, float], float]] = {
+    "one-cycle": one_cycle,
+    "step": step_down,
+    "constant": constant,
+}
+
+
+Memory = dict[str, list[Tensor]]  # what an optimizer keeps of each parameter, by name
+
+
+def nesterov(
+    parameters: list[Tensor], gradients: list[Tensor], memory: Memory, step: int, lr: float, weight_decay: float
+) -> None:
+    """A step in place of gradient descent with Nesterov momentum 0.9."""
+    sgd(
+        parameters, gradients, memory["momentum"], lr=lr, momentum=0.9,
+        weight_decay=weight_decay, nesterov=True, dampening=0.0, maximize=False,
+    )  # fmt: skip
+
+
+def adaptive(
+    parameters: list[Tensor], gradients: list[Tensor], memory: Memory, step: int, lr: float, weight_decay: float
+) -> None:
+    """A step in place of Adam: decays 0.9 and 0.999, epsilon 1e-8 (Kingma & Ba 2015); step 0 is the first."""
+    adam(
+        parameters, gradients, memory["mean"], memory["square"], [], [torch.tensor(float(step)) for _ in parameters],
+        amsgrad=False, beta1=0.9, beta2=0.999, lr=lr, weight_decay=weight_decay, eps=1e-8, maximize=False,
+    )  # fmt: skip
+
+
+# name: what it keeps of each parameter, and its step
+OPTIMIZERS: dict[str, tuple[tuple[str, ...], Callable[..., None]]] = {
+    "sgd": (("momentum",), nesterov),
+    "adam": (("mean", "square"), adaptive),
+}
+
+
+def stratified_order(y: Int[Tensor, " n"], batch: int, generator: torch.Generator) -> Int[Tensor, " shown"]:
+    """A random order of images in which each batch holds every class as often as the set does, to within one image.
+
+    Of the classes up to c, N_c images, batch i is due floor(b N_c / n + (pi_i + u) / m), where pi is a random order of
+    the m batches and u is uniform in [0, 1). Its count of a class is the difference of two of these; they add up to b,
+    and (by Hermite's identity) to no more than the images of the class over all batches.
+
+    Arguments: `y`, classes from 0; `batch`, b. Returns: indices of m b images, m = floor(n / b), each at most once.
+    """
+    n, steps = len(y), len(y) // batch
+    order = torch.randperm(n, generator=generator, device=y.device)
+    offset = n * torch.randperm(steps, generator=generator, device=y.device)
+    offset += torch.randint(n, (), generator=generator, device=y.device)
+    due = (batch * steps * y.bincount().cumsum(0) + offset[:, None]) // (n * steps)
+    counts = due.diff(dim=1, prepend=torch.zeros_like(due[:, :1]))
+    turn = torch.full_like(order, steps)  # the batch of each image, none for those left out
+    for c in range(counts.shape[1]):
+        batches = torch.arange(steps, device=y.device).repeat_interleave(counts[:, c])
+        turn[order[y[order] == c][: len(batches)]] = batches
+    return order[turn[order].argsort(stable=True)[: steps * batch]]
 
 
 def train(
@@ -67,7 +132,7 @@ def train(
     state: State | None = None,
     history: Sequence[dict] = (),
 ) -> Iterator[tuple[State, list[dict]]]:
-    """Train in place with Nesterov SGD; after each epoch yield all that going on needs, and the history so far.
+    """Train in place; after each epoch yield all that going on needs, and the history so far.
 
     Arguments: `x`, images as bytes on the device where the network is; `y`, labels; `objective`, the recipe's loss on
     a batch; `generator`, on the same device, the only source of randomness; `evaluate`, held-out measures of the
@@ -84,14 +149,18 @@ def train(
     average = copy.deepcopy(network) if settings.ema_decay else network
     augment, schedule = AUGMENTATIONS[settings.augment], SCHEDULES[settings.schedule]
     parameters = list(network.parameters())
-    momentum = [torch.zeros_like(parameter) for parameter in parameters]
+    kept, optimize = OPTIMIZERS[settings.optimizer]
+    memory = {name: [torch.zeros_like(parameter) for parameter in parameters] for name in kept}
     history = list(history)
     if state:
-        _restore(state, network, average, momentum, generator)
+        _restore(state, network, average, memory, generator)
 
     for epoch in range(len(history), settings.epochs):
         network.train()
-        order = torch.randperm(len(x), generator=generator, device=x.device)
+        if settings.stratified:
+            order = stratified_order(y, settings.batch, generator)
+        else:
+            order = torch.randperm(len(x), generator=generator, device=x.device)
         losses = torch.zeros(steps, device=x.device)
         hits = torch.zeros((), device=x.device)
         for i in range(steps):
@@ -102,10 +171,8 @@ def train(
             lr = schedule(step, settings.epochs * steps, settings.lr)
             loss, logits = objective(network, images, y[index], generator)
             with torch.no_grad():
-                sgd(
-                    parameters, list(torch.autograd.grad(loss, parameters)), momentum, lr=lr, momentum=0.9,
-                    weight_decay=settings.weight_decay, nesterov=True, dampening=0.0, maximize=False,
-                )  # fmt: skip
+                gradients = list(torch.autograd.grad(loss, parameters))
+                optimize(parameters, gradients, memory, step, lr, settings.weight_decay)
             if settings.ema_decay:
                 _follow(average, network, settings.ema_decay)
             losses[i] = loss.detach()
@@ -113,7 +180,7 @@ def train(
         if not torch.isfinite(losses).all():
             first = int((~torch.isfinite(losses)).nonzero()[0])
             raise FloatingPointError(f"the training loss is not finite at step {epoch * steps + first}")
-        state = _capture(network, average, momentum, generator)
+        state = _capture(network, average, memory, generator)
         for name, value in state.items():  # batch normalisation hides weights and statistics that ran away
             if value.is_floating_point() and not torch.isfinite(value).all():
                 raise FloatingPointError(f"{name} is not finite after step {step}")
@@ -128,10 +195,10 @@ def train(
 
 
 def final_weights(state: State) -> State:
-    """The weights to use, out of a state that `train` yielded: the moving average if there is one, no projector."""
+    """The weights to use, out of a state that `train` yielded: the moving average if there is one, no scaffold."""
     kept = "average/" if any(name.startswith("average/") for name in state) else "network/"
     weights = {name.removeprefix(kept): value for name, value in state.items() if name.startswith(kept)}
-    return {name: value for name, value in weights.items() if not name.startswith("projector.")}
+    return {name: value for name, value in weights.items() if not name.startswith("scaffold.")}
 
 
 @torch.no_grad()
@@ -142,21 +209,21 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
         kept.copy_(new)
 
 
-def _capture(network: nn.Module, average: nn.Module, momentum: list[Tensor], generator: torch.Generator) -> State:
+def _capture(network: nn.Module, average: nn.Module, memory: Memory, generator: torch.Generator) -> State:
     state = {f"network/{name}": value.clone() for name, value in network.state_dict().items()}
     if average is not network:
         state |= {f"average/{name}": value.clone() for name, value in average.state_dict().items()}
-    for (name, _), buffer in zip(network.named_parameters(), momentum, strict=True):
-        state[f"momentum/{name}"] = buffer.clone()
+    for kind, buffers in memory.items():
+        for (name, _), buffer in zip(network.named_parameters(), buffers, strict=True):
+            state[f"{kind}/{name}"] = buffer.clone()
     return state | {"generator": generator.get_state()}
 
 
-def _restore(
-    state: State, network: nn.Module, average: nn.Module, momentum: list[Tensor], generator: torch.Generator
-) -> None:
+def _restore(state: State, network: nn.Module, average: nn.Module, memory: Memory, generator: torch.Generator) -> None:
     network.load_state_dict({n.removeprefix("network/"): v for n, v in state.items() if n.startswith("network/")})
     if average is not network:
         average.load_state_dict({n.removeprefix("average/"): v for n, v in state.items() if n.startswith("average/")})
-    for (name, _), buffer in zip(network.named_parameters(), momentum, strict=True):
-        buffer.copy_(state[f"momentum/{name}"])
+    for kind, buffers in memory.items():
+        for (name, _), buffer in zip(network.named_parameters(), buffers, strict=True):
+            buffer.copy_(state[f"{kind}/{name}"])
     generator.set_state(state["generator"].cpu())

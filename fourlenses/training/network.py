@@ -11,7 +11,6 @@ from fourlenses.nets import build
 from fourlenses.params import NetworkSpec, choose
 from fourlenses.resume import Resume
 from fourlenses.training.augment import AUGMENTATIONS
-from fourlenses.training.contrastive import add_projector
 from fourlenses.training.evaluate import Accuracy, accuracy, robust_accuracy
 from fourlenses.training.fit import HeldOut, fit
 from fourlenses.training.loop import Settings, State
@@ -77,8 +76,8 @@ def train_network(
     model = build(**arguments, generator=streams(seed, "initial weights", name)).to(x.device)
     weights, history = {settings.epochs: model.state_dict()}, []
     if recipe.objective is not None:
-        if recipe.contrastive:
-            add_projector(model, streams(seed, "projector", name, device=x.device))
+        if recipe.scaffold:
+            recipe.scaffold(model, streams(seed, "projector", name, device=x.device))
         objective, held_out = recipe.objective(precision, threat, beta), HeldOut(*calibration, threat, precision)
         stream = streams(seed, "train", name, device=x.device)
         weights, history = fit(

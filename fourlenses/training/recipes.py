@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fourlenses.training.contrastive import contrastive, contrastive_adversarial
+from torch import Generator
+
+from fourlenses.nets.network import Network
+from fourlenses.training.contrastive import add_projector, contrastive, contrastive_adversarial
 from fourlenses.training.objectives import Objective, Threat, adversarial, fast, half_half, standard
 from fourlenses.training.trades import mart, trades
 
@@ -14,14 +17,15 @@ class Recipe:
     stays as drawn.
 
     `norm` is that of the threat, None where there is no attack; `weighted`, whether beta means anything;
-    `contrastive`, whether a batch holds two views of each image, compared through a projector that is dropped
-    afterwards.
+    `contrastive`, whether a batch holds two views of each image; `scaffold`, which gives the network what only its
+    training needs, drawn from a generator, and dropped afterwards.
     """
 
     objective: Callable[[str, Threat, float], Objective] | None
     norm: str | None = None
     weighted: bool = False
     contrastive: bool = False
+    scaffold: Callable[[Network, Generator], None] | None = None
 
 
 RECIPES: dict[str, Recipe] = {
@@ -36,9 +40,12 @@ RECIPES: dict[str, Recipe] = {
     "trades-l2": Recipe(trades, "l2", weighted=True),
     "trades-linf": Recipe(trades, "linf", weighted=True),
     "mart-l2": Recipe(mart, "l2", weighted=True),
-    "simclr": Recipe(lambda precision, threat, beta: contrastive(precision), contrastive=True),
+    "simclr": Recipe(lambda precision, threat, beta: contrastive(precision), contrastive=True, scaffold=add_projector),
     "simclr-adversarial": Recipe(
-        lambda precision, threat, beta: contrastive_adversarial(precision, threat), "l2", contrastive=True
+        lambda precision, threat, beta: contrastive_adversarial(precision, threat),
+        "l2",
+        contrastive=True,
+        scaffold=add_projector,
     ),
     "untrained": Recipe(None),
 }

@@ -31,6 +31,11 @@ def study(folder, dataset, *sizes):
     for network in content["sweep"]["networks"].values():
         network.pop("n_train", None)
     content["represent"] |= {"n_images": 4, "batch": 4}
+    for section, key in (("entangled", "n_train"), ("watched", "n_train"), ("detect", "n_references")):
+        content[section][key] = sizes[0]
+    for section in ("watched", "measure", "perturb", "detect", "gans"):
+        content[section]["n_images"] = 1
+    content["perturb"]["n_gradients"] = 1
     with open(folder / "params.yaml", "w") as file:
         YAML(typ="safe").dump(content, file)
     return folder

@@ -31,9 +31,9 @@ def network() -> Network:
     network = build("resnet", widths=[4, 8], n_classes=3, image_shape=SHAPE, generator=stream())
     add_projector(network, stream(1))
     for _ in range(20):
-        network.projector(network.features(torch.rand(64, *SHAPE, generator=stream(2))))
+        network.scaffold(network.features(torch.rand(64, *SHAPE, generator=stream(2))))
     network.body.stem[1].num_batches_tracked.zero_()
-    network.projector.layers[1].num_batches_tracked.zero_()
+    network.scaffold.layers[1].num_batches_tracked.zero_()
     return network
 
 
@@ -111,18 +111,18 @@ def test_added_projector_is_drawn_from_the_generator_alone():
     torch.set_rng_state(before)
     add_projector(networks[0], stream(0))
     assert torch.equal(torch.get_rng_state(), before)
-    first, same, other = (network.projector.state_dict() for network in networks)
+    first, same, other = (network.scaffold.state_dict() for network in networks)
     assert all(torch.equal(first[key], same[key]) for key in first)
     assert not torch.equal(first["layers.0.weight"], other["layers.0.weight"])
     assert first["layers.0.weight"].shape == (8, 8)
-    assert "projector.layers.0.weight" in networks[0].state_dict()
+    assert "scaffold.layers.0.weight" in networks[0].state_dict()
 
 
 def test_objective_is_nt_xent_of_the_halves_and_the_cross_entropy_of_a_probe(network):
     loss, logits = contrastive("float32")(network, X, Y, stream())
     assert network.body.stem[1].num_batches_tracked == 1
     g = network.features(X)
-    h = network.projector(g)
+    h = network.scaffold(g)
     torch.testing.assert_close(logits, network.head(g))
     labels = torch.cat([Y, Y])
     expected = NTXentLoss(0.5)(h[:16], h[16:]) + F.cross_entropy(logits, labels)
@@ -153,8 +153,8 @@ def watched(network: Network) -> list[torch.Tensor]:
 def test_adversarial_views_are_in_the_ball_and_far_by_the_head(network, precision):
     def distance(images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            h = network.projector(network.features(X))
-            return (network.projector(network.features(images)) - h).norm(dim=1) / h.norm(dim=1)
+            h = network.scaffold(network.features(X))
+            return (network.scaffold(network.features(images)) - h).norm(dim=1) / h.norm(dim=1)
 
     noise = torch.randn(X.shape, generator=stream(5))
     noise *= THREAT.eps / noise.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
@@ -164,7 +164,7 @@ def test_adversarial_views_are_in_the_ball_and_far_by_the_head(network, precisio
     state = {key: value.clone() for key, value in network.state_dict().items()}
     loss, logits = contrastive_adversarial(precision, THREAT)(network, X, Y, stream())
     (views,) = passes
-    assert network.body.stem[1].num_batches_tracked == network.projector.layers[1].num_batches_tracked == 1
+    assert network.body.stem[1].num_batches_tracked == network.scaffold.layers[1].num_batches_tracked == 1
     assert views.min() >= 0 and views.max() <= 1
     size = (views - X).flatten(1).norm(dim=1)
     assert (size <= THREAT.eps * 1.00001).all() and (size > 0.5 * THREAT.eps).all(), "both halves, every view"

@@ -1,0 +1,1 @@
+"""How mixed are the classes inside a layer?"""
