@@ -33,7 +33,7 @@ def draw(results: Results) -> Figure:
     for axis in axes[:, 0]:
         axis.set(ylabel=ENTANGLEMENT, ylim=(0, None))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-    axes[1, 0].legend(loc="lower left")
+    axes[1, 0].legend(loc="best")
     return figure
 
 

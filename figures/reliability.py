@@ -26,7 +26,7 @@ def draw(results: Results) -> Figure:
     )  # fmt: skip
     errors = results.entanglement["calibration"]
     for column, (name, network) in zip(axes.T, networks.iterrows(), strict=True):
-        column[0].set_title(network["label"])
+        column[0].set_title(network["label"], pad=13)
         for (above, below), score in zip((column[:2], column[2:]), SCORES, strict=True):
             above.plot([0, 1], [0, 1], color="0.35", linestyle="--", linewidth=0.7, label="as often as it says")
             for place, (images, (label, colour, marker)) in enumerate(sets.items()):
@@ -36,7 +36,8 @@ def draw(results: Results) -> Figure:
                 left = rows.index / (table["bin"].max() + 1) + 0.01 + 0.04 * place
                 below.bar(left, rows["n"] / rows["n"].sum(), 0.04, align="edge", color=colour)
                 error = _where(errors, chosen)["ece"].mean()
-                above.text(0.03, 0.97 - 0.13 * place, f"ECE {error:.3f}", color=colour, fontsize=7, va="top")
+                side = {"ha": ("left", "right")[place], "va": "bottom", "transform": above.transAxes}
+                above.text(place, 1.02, f"ECE {error:.3f}", color=colour, fontsize=7, **side)
             above.set(ylim=(0, 1.02), xlim=(0, 1))
             below.set_xlabel(DETECTORS[score])
             below.tick_params(labelbottom=True)
