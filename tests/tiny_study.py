@@ -68,7 +68,8 @@ PARAMS = {
         "toy_points": 24, "toy_steps": 20,
     },
     "perturb": {
-        "networks": ["cnn-plain", "cnn-entangled", "cnn-scale"], "seeds": [0, 1], "attacks": ["fgsm", "bim", "fgsm-targeted"],
+        "networks": ["cnn-plain", "cnn-entangled", "cnn-scale"], "seeds": [0, 1],
+        "attacks": ["fgsm", "bim", "fgsm-targeted"],
         "eps": [0.1, 0.2], "steps": 2, "n_images": 24, "n_gradients": 20,
     },
     "detect": {
