@@ -11,7 +11,7 @@ from fourlenses.entanglement.quantities_detection import BINS, auroc, calibratio
 from fourlenses.entanglement.tables import Draws, by_seed, draw, over_seeds, ratio, spearman
 from fourlenses.statistics import Undecided, resampling_counts
 from tests.entanglement.synthetic_tables import FOLDER, STARTS, networks, study, watched
-from tests.entanglement.test_quantities import measure
+from tests.entanglement.test_entanglement_quantities import measure
 
 BY_HAND = study(detection={"n": 400}, perturbed={"n": 400})
 EXPECTED = {  # the value, and how far noise may move it
