@@ -12,6 +12,7 @@ from fourlenses.errors import UserError
 FREE = "free"
 ARCHITECTURES = {
     "resnet": "ResNet", "resnet-noskip": "ResNet, no skips", "resnet-maxpool": "ResNet, max-pool", "vgg": "VGG",
+    "cnn": "CNN",
     "robustness-resnet18": "ResNet18", "robustness-resnet50": "ResNet50", "robustness-vgg16": "VGG16",
     "robustness-densenet121": "DenseNet121", "robustness-inceptionv3": "InceptionV3",
     **{f"wrn-{depth}": f"WRN-{depth}" for depth in (10, 16, 22, 28)},
