@@ -10,7 +10,8 @@ from fourlenses.artifacts import read_csv
 from fourlenses.runtime import ROOT
 
 SCRIPTS = {
-    "adversarial-training": "adversarial_training", "inversion": "inversion", "loading": "loading", "cka": "linear_cka"
+    "adversarial-training": "adversarial_training", "inversion": "inversion", "loading": "loading", "cka": "linear_cka",
+    "snnl": "soft_nearest_neighbor",
 }  # fmt: skip
 
 
