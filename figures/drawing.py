@@ -30,6 +30,11 @@ ENTANGLEMENT = (
     "networks", "toy", "toy_points", "temperatures", "curves", "layers", "dynamics", "transfer", "gradients",
     "embedding", "detection", "support", "reliability", "calibration", "gans",
 )  # fmt: skip
+SIMPLICITY = (
+    "glow", "ladder", "simplify", "simplify_history", "baselines", "condense", "condense_history", "explain",
+    "explain_history", "explain_distances", "rehearse",
+)  # fmt: skip
+SIMPLIFIED = ("ladder", "simplify", "condense", "explain")
 LOSS = ["transforms", "fourier", "backward", "regularizer", "weight", "through"]
 
 
@@ -56,6 +61,8 @@ class Results:
         found += [self.folder / "similarity/hsic.safetensors", self.folder / "sweep.csv"]
         found += [self.folder / f"entanglement/{name}.csv" for name in ENTANGLEMENT]
         found += [self.folder / "entanglement/detection.safetensors", self.folder / "gans.safetensors"]
+        found += [self.folder / f"simplicity/{name}.csv" for name in SIMPLICITY]
+        found += [self.folder / f"simplicity/{name}.safetensors" for name in SIMPLIFIED]
         return found + [self.folder / f"iris/{name}.safetensors" for name in self.names]
 
     @cached_property
@@ -179,6 +186,16 @@ class Results:
         """Images that each GAN generates along its training, open for reading single tensors."""
         return _open(self.folder / "gans.safetensors")
 
+    @cached_property
+    def simplicity(self) -> dict[str, pd.DataFrame]:
+        """What the simplicity lens measured: its tables by name, each read when it is first asked for."""
+        return _Tables(self.folder / "simplicity")
+
+    @cached_property
+    def simplified(self) -> dict[str, Any]:
+        """What the simplicity lens made of images, by table: files open for reading single tensors."""
+        return _Files(self.folder / "simplicity")
+
 
 class _Tables(dict):
     """The tables of a folder, each read when it is first asked for and then kept."""
@@ -188,6 +205,13 @@ class _Tables(dict):
 
     def __missing__(self, name: str) -> pd.DataFrame:
         return self.setdefault(name, read_csv(self.folder / f"{name}.csv"))
+
+
+class _Files(_Tables):
+    """The safetensors files of a folder, each opened when it is first asked for."""
+
+    def __missing__(self, name: str) -> Any:
+        return self.setdefault(name, _open(self.folder / f"{name}.safetensors"))
 
 
 class _OnDemand(dict):

@@ -12,7 +12,7 @@ from fourlenses.errors import UserError
 FREE = "free"
 ARCHITECTURES = {
     "resnet": "ResNet", "resnet-noskip": "ResNet, no skips", "resnet-maxpool": "ResNet, max-pool", "vgg": "VGG",
-    "cnn": "CNN",
+    "cnn": "CNN", "convnet": "ConvNet", "groupnorm": "CNN, group norm",
     "robustness-resnet18": "ResNet18", "robustness-resnet50": "ResNet50", "robustness-vgg16": "VGG16",
     "robustness-densenet121": "DenseNet121", "robustness-inceptionv3": "InceptionV3",
     **{f"wrn-{depth}": f"WRN-{depth}" for depth in (10, 16, 22, 28)},
@@ -43,7 +43,11 @@ FORMS = {  # of the adversarial regularizer: which way, and by which trunk the d
     ("toward", "robust-regularizer"): ("towards,\nrobust trunk", "#56B4E9"),
 }
 
-SETS = {"notmnist": "notMNIST", "mnist5k": "MNIST", "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
+SETS = {
+    "notmnist": "notMNIST", "mnist5k": "MNIST", "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "svhn": "SVHN",
+    "cifar10": "CIFAR-10", "cifar10-jpeg75": "CIFAR-10 (JPEG)", "cifar100": "CIFAR-100",
+    "tiny-imagenet": "Tiny ImageNet", "photo-patches": "photo patches", "usps": "USPS",
+}  # fmt: skip
 DETECTORS = {
     "credibility": "DkNN credibility", "confidence": "DkNN confidence", "softmax": "max-softmax", "energy": "energy",
     "mahalanobis": "Mahalanobis", "knn": "distance to the\nk-th neighbour",
@@ -53,6 +57,14 @@ TEMPERATURES = {  # how the temperature of the soft nearest neighbour loss is fo
 }  # fmt: skip
 REACHES = {"first-half": "first half", "hidden": "hidden layers", "penultimate": "", "logits": "with logits"}
 GANS = {"conv": "convolutional", "mlp": "fully connected"}
+DISTRACTORS = {  # how the other part stands to a bed's images, and what it is called
+    "noise": ("under noise", "noise"), "stripes": ("with stripes", "stripes"), "photo": ("over a photo", "photo"),
+    "beside": ("beside another", "other"), "stacked": ("above another", "other"),
+}  # fmt: skip
+SIMPLIFIERS = {  # how images lose bits
+    "simplified": ("simplified", "#0072B2", "o"), "blur": ("blur", "#E69F00", "^"), "jpeg": ("JPEG", "#009E73", "D"),
+    "mse": ("simplified by squared error", "#CC79A7", "v"),
+}  # fmt: skip
 
 
 def recipe_label(network: Any) -> str:
@@ -163,8 +175,9 @@ def attack_label(attack: str) -> str:
 
 
 def set_label(images: str) -> str:
-    """A set of images for a reader."""
-    return SETS.get(images, images)
+    """A set of images for a reader, such as "photographs, blurred"."""
+    name = images.removesuffix("-blurred")
+    return SETS.get(name, name) + (", blurred" if name != images else "")
 
 
 def gan_label(gan: str) -> str:

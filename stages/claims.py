@@ -9,9 +9,10 @@ from fourlenses.entanglement import quantities as entanglement
 from fourlenses.invariance import quantities as invariance
 from fourlenses.params import read_params
 from fourlenses.similarity import quantities as similarity
+from fourlenses.simplicity import quantities as simplicity
 
 SEED = 0  # of the resamples
-QUANTITIES = invariance.QUANTITIES | similarity.QUANTITIES | entanglement.QUANTITIES
+QUANTITIES = invariance.QUANTITIES | similarity.QUANTITIES | entanglement.QUANTITIES | simplicity.QUANTITIES
 
 
 def main(claims: Path, results: list[Path], out: Path, tests: Path) -> None:

@@ -13,6 +13,7 @@ from fourlenses.artifacts import atomic_path, read_csv, read_json
 from fourlenses.errors import UserError
 
 STUDIES = {"MNIST-5k": Path(), "Fashion-MNIST": Path("studies/fashion")}  # whose results the README shows
+RECIPES = Path("studies/recipes")  # which ends before the verdicts
 NORMS = {"l2": "L2", "linf": "Linf"}
 Studies = dict[str, Path]
 
@@ -96,6 +97,23 @@ def _accuracy(metrics: dict | None, kind: str) -> str:
     return f"{found['value'].mean():.3f} [{found['low'].min():.3f}, {found['high'].max():.3f}]"
 
 
+def recipes(_: Studies) -> str:
+    """One row a network of the recipes' study: its accuracy, and the alignment of its IRIs by every loss."""
+    path = RECIPES / "results/alignment.csv"
+    if not path.exists():
+        return ""
+    table = read_csv(path)
+    table = table[(table["judge"] == "median") & (table["targets"] == "test")]
+    losses = list(dict.fromkeys(table["loss"]))
+    rows = []
+    for network, group in table.groupby("network", sort=False):
+        metrics, cells = read_json(RECIPES / f"results/train/{network}.json"), group.set_index("loss")
+        aligned = [f"{cells.loc[loss, 'alignment']:.1f} [{cells.loc[loss, 'low']:.1f}, {cells.loc[loss, 'high']:.1f}]"
+                   f", {cells.loc[loss, 'error_mean']:.3f}" for loss in losses]  # fmt: skip
+        rows.append([network, _accuracy(metrics, "clean"), _accuracy(metrics, "robust"), *aligned])
+    return _table(["network", "clean", "PGD-20", *(f"alignment, error: {loss}" for loss in losses)], rows)
+
+
 def minutes(studies: Studies) -> str:
     """One row a stage: what it makes, by which command, and the minutes that it and all before it took."""
     pipeline = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -166,7 +184,9 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |\n" for line in lines)
 
 
-PARTS: dict[str, Callable[[Studies], str]] = {"claims": claims, "accuracy": accuracy, "minutes": minutes}
+PARTS: dict[str, Callable[[Studies], str]] = {
+    "claims": claims, "accuracy": accuracy, "recipes": recipes, "minutes": minutes,
+}  # fmt: skip
 
 if __name__ == "__main__":
     runtime.run(main)

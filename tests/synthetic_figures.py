@@ -9,7 +9,7 @@ import torch
 from figures.drawing import Results
 from fourlenses.artifacts import save_tensors, write_csv
 from fourlenses.invariance.unit import Unit
-from tests import synthetic, synthetic_entanglement, synthetic_similarity
+from tests import synthetic, synthetic_entanglement, synthetic_similarity, synthetic_simplicity_results
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("resnet-standard", "resnet-adversarial")
@@ -163,6 +163,7 @@ def write(folder: Path, table: pd.DataFrame, sweep: bool = True) -> Results:
     synthetic_similarity.write(folder, about[["architecture", "recipe", "augment", "beta"]], seeds, sweep)
     synthetic_entanglement.write(folder, about[["architecture", "recipe", "augment"]], seeds, sweep)
     robust = "resnet-adversarial" if "resnet-adversarial" in names else names[-1]
+    synthetic_simplicity_results.write(folder, names[0], robust, sweep)
     return Results(folder / "results", ROOT / "paper/reported.csv", tuple(names), names[0], robust)
 
 

@@ -123,6 +123,7 @@ def test_tables_have_the_documented_columns():
         *(f"invariance-C{i}" for i in range(1, 14)),
         "similarity-C1", "similarity-C1b", *(f"similarity-C{i}" for i in range(2, 13)),
         "entanglement-C1", "entanglement-C2", "entanglement-C2b", *(f"entanglement-C{i}" for i in range(3, 14)),
+        *(f"simplicity-C{i}" for i in range(1, 10)),
     ]  # fmt: skip
     assert list(tests)[:12] == [
         "claim", "test", "quantity", "effect", "low", "high", "null", "operator", "threshold", "holds",

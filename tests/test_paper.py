@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
-from figures.drawing import ENTANGLEMENT
+from figures.drawing import ENTANGLEMENT, SIMPLICITY
 from fourlenses.artifacts import read_csv, write_csv, write_json
 from fourlenses.claims import evaluate, load_claims
 from fourlenses.errors import UserError
@@ -59,9 +59,10 @@ def study(tmp_path_factory) -> Path:
     names = ("answers", "judges", "predictions", "clustering", "recognition")
     names += ("sweep", *(f"similarity/{name}" for name in ("networks", "points", "pairs", "metrics")))
     names += tuple(f"entanglement/{name}" for name in ENTANGLEMENT if not name.startswith("toy_"))
+    names += tuple(f"simplicity/{name}" for name in SIMPLICITY)
     tables = {f"results/{name}.csv": read_csv(folder / f"results/{name}.csv") for name in names}
-    hsic = "results/similarity/hsic.safetensors"
-    tables[hsic] = load_file(folder / hsic)
+    arrays = ("similarity/hsic", "simplicity/ladder", "simplicity/simplify", "simplicity/condense")
+    tables |= {f"results/{name}.safetensors": load_file(folder / f"results/{name}.safetensors") for name in arrays}
     write_json(folder / "results/sweep.json", sweep())
     book = load_claims(ROOT / "paper/claims.yaml", QUANTITIES)
     for name, frame in zip(("claims", "tests"), evaluate(book, tables, QUANTITIES, 200, 0), strict=True):

@@ -80,6 +80,44 @@ PARAMS = {
         "kinds": ["conv", "mlp", "conv-guided"], "seeds": [0], "iterations": 6, "batch": 16, "every": 3, "n_images": 12,
         "widths": [8, 4],
     },
+    "glow": {
+        "source": "uniform-noise:1x8x8", "held_out": ["group 8", "group 9"], "n_images": 200, "seed": 0, "n_scales": 2,
+        "batch": 16, "lr": 2e-3, "most_black": 100.0, "least_noise": 0.0, "most_noise": 1000.0, "ordered": False,
+        "priors": {
+            "glow": {"depth": 2, "width": 8, "steps": 20},
+            "shallow": {"depth": 1, "width": 8, "coupling": "additive", "steps": 10},
+        },
+    },
+    "ladder": {"n_images": 16, "sets": ["digits"]},
+    "simplify": {
+        "architecture": "groupnorm", "widths": [4, 8, 8, 8], "base": 4, "n_train": 48, "n_test": 16, "warm_steps": 2,
+        "steps": 4, "batch": 16, "lr": 1e-3, "tau": 0.5, "retrain_epochs": 2,
+        "beds": {
+            "images": {"weights": [0.0, 1.0, 2.0, 5.0, 10.0], "seeds": [0]},
+            "noise": {"distractor": "noise", "weights": [0.0, 10.0], "seeds": [0, 1]},
+            "beside": {"distractor": "beside", "partner": "digits", "weights": [10.0], "seeds": [0]},
+            "beside-reversed": {
+                "distractor": "beside", "partner": "digits", "label": "distractor", "weights": [10.0], "seeds": [0],
+            },
+            "stripes-residual": {"distractor": "stripes", "form": "residual", "weights": [10.0], "seeds": [0]},
+        },
+    },
+    "baselines": {"beds": ["images", "beside"], "blur": [0.5, 1.0], "jpeg": [5, 50], "mse": [1.0]},
+    "condense": {
+        "architecture": "convnet", "widths": [4, 4, 4], "seeds": [0, 1], "ipc": [1, 2], "weights": [0.0, 10.0],
+        "rounds": 2, "inner": 2, "net_steps": 1, "batch": 8, "lr": 0.1, "n_networks": 2, "epochs": 4,
+        "evaluate": {
+            "convnet": {"architecture": "convnet", "widths": [4, 4, 4]},
+            "groupnorm": {"architecture": "groupnorm", "widths": [4, 8, 8, 8]},
+        },
+    },
+    "explain": {
+        "standard": "plain", "robust": "robust", "seeds": [0, 1], "n_images": 3, "steps": 3, "lr": 0.05, "weight": 1.0,
+    },
+    "rehearse": {
+        "tasks": ["digits", "own"], "seeds": [0], "n_train": 48, "epochs": 2, "lr": 1e-3, "ipc": 1,
+        "weights": [0.0, 10.0],
+    },
     "draw": {"standard": "plain", "robust": "robust"},
 }  # fmt: skip
 
@@ -134,3 +172,8 @@ def represent() -> list[str]:
 
 def compare() -> list[str]:
     return "-m stages.compare --folder grams --out results/similarity".split()
+
+
+def train_glow() -> list[str]:
+    outputs = "--out results/glow.safetensors --photos data/photos.safetensors --table results/simplicity/glow.csv"
+    return f"-m stages.train_glow --data data {outputs}".split()

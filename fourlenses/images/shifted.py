@@ -52,17 +52,21 @@ def outside(
     Arguments: `name`, one of SETS, which change the first n of `x`, or that of a data set, of which n images are drawn
     without replacement (from its part "test" if it has one); `load`, the parts of a data set by its name; `n`, at most
     as many images as there are; `generator`, on the CPU, the source of every draw.
-    Returns m <= n images on the CPU. Other sizes are resampled bilinearly (with an antialiasing filter where they
-    shrink); colours become their mean for grey `x`, and grey becomes three equal channels for coloured `x`.
+    Returns m <= n images on the CPU, as `fitted` brings them to that shape.
     """
     if name in SETS:
-        return _fitted(SETS[name](x[:n].cpu(), generator), x)
+        return fitted(SETS[name](x[:n].cpu(), generator), x)
     parts = load(name)
     found = parts["test" if "test" in parts else "all"].x
-    return _fitted(found[torch.randperm(len(found), generator=generator)[:n]], x)
+    return fitted(found[torch.randperm(len(found), generator=generator)[:n]], x)
 
 
-def _fitted(found: UInt8[Tensor, "m _ _ _"], x: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "m c h w"]:
+def fitted(found: UInt8[Tensor, "m _ _ _"], x: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "m c h w"]:
+    """The images `found` in the shape of the images `x`.
+
+    Other sizes are resampled bilinearly (with an antialiasing filter where they shrink); colours become their mean for
+    grey `x`, and grey becomes three equal channels for coloured `x`. Images of that shape come back as they are.
+    """
     channels, *size = x.shape[1:]
     if found.shape[1:] == x.shape[1:]:
         return found

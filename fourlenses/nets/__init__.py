@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from fourlenses.errors import UserError
 from fourlenses.nets.network import Network, Normalize
-from fourlenses.nets.plain import cnn
+from fourlenses.nets.plain import cnn, convnet, groupnorm
 from fourlenses.nets.small import resnet, vgg
 from fourlenses.nets.wide import wide_resnet
 
@@ -29,6 +29,8 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     "resnet-maxpool": partial(resnet, pool="max"),
     "vgg": vgg,
     "cnn": cnn,
+    "groupnorm": groupnorm,
+    "convnet": convnet,
     "wrn-10": partial(wide_resnet, depth=10),
     "wrn-16": partial(wide_resnet, depth=16),
     "wrn-22": partial(wide_resnet, depth=22),

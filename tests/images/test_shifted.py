@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fourlenses.images import Images
-from fourlenses.images.shifted import SETS, outside
+from fourlenses.images.shifted import SETS, fitted, outside
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -102,3 +102,11 @@ def test_another_size_is_resampled_as_pillow_does(size, side):
     found = outside("another", pixels(2, 1, side, side), part(smooth), 1, stream())[0, 0]
     expected = Image.fromarray(smooth[0, 0].numpy()).resize((side, side), Image.Resampling.BILINEAR)
     np.testing.assert_allclose(found.int().numpy(), np.asarray(expected).astype(int), atol=1)
+
+
+@settings(deadline=None, max_examples=30)
+@given(c=st.sampled_from([1, 3]), c_other=st.sampled_from([1, 3]), side=st.integers(2, 12), level=st.integers(0, 255))
+def test_flat_images_stay_flat_at_any_size_and_images_that_fit_stay_themselves(c, c_other, side, level):
+    x, flat = pixels(2, c, side, 6), torch.full((3, c_other, 9, 5), level, dtype=torch.uint8)
+    assert torch.equal(fitted(flat, x), torch.full((3, c, side, 6), level, dtype=torch.uint8))
+    assert fitted(x, pixels(1, c, side, 6)) is x

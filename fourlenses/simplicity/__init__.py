@@ -1,0 +1,1 @@
+"""How few bits does an image need before a network no longer understands it?"""
