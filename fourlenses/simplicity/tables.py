@@ -173,7 +173,8 @@ class Trained:
 
     def column(self, name: str) -> Float[ndarray, "seeds weights"]:
         """A column of the table."""
-        return self.rows.pivot(index="seed", columns="weight", values=name).loc[self.seeds, self.weights].to_numpy(float)
+        values = self.rows.pivot(index="seed", columns="weight", values=name)
+        return values.loc[self.seeds, self.weights].to_numpy(float)
 
 
 def trained(tables: Tables, name: str) -> Trained:
