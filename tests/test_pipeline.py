@@ -158,7 +158,8 @@ def test_stages_open_what_they_declare_and_no_network(first: Copy) -> None:
     found = opened(first)
     assert set(found["command"].str.split().str[1]) == {stage["cmd"].split()[2] for stage in lock.values()}
     # every stage may read the parameters and their schema, and write its scratch files, manifest and run log
-    shared = ["fourlenses/params.py", f"{STUDY}/params.yaml", f"{STUDY}/.resume", f"{STUDY}/results/runs.csv"]
+    schema = ["fourlenses/params.py", "fourlenses/sections.py"]
+    shared = [*schema, f"{STUDY}/params.yaml", f"{STUDY}/.resume", f"{STUDY}/results/runs.csv"]
     shared += [f"{package}/__init__.py" for package in ("fourlenses", "stages", "figures")]
     for stage in lock.values():
         entries = [entry["path"] for kind in ("deps", "outs") for entry in stage.get(kind, [])]

@@ -33,7 +33,10 @@ def study(folder, dataset, *sizes):
     content["represent"] |= {"n_images": 4, "batch": 4}
     for section, key in (("entangled", "n_train"), ("watched", "n_train"), ("detect", "n_references")):
         content[section][key] = sizes[0]
-    for section in ("watched", "measure", "perturb", "detect", "gans"):
+    for section in ("simplify", "rehearse"):
+        content[section]["n_train"] = 1
+    content["simplify"] |= {"n_test": 1, "batch": 1}
+    for section in ("watched", "measure", "perturb", "detect", "gans", "ladder"):
         content[section]["n_images"] = 1
     content["perturb"]["n_gradients"] = 1
     with open(folder / "params.yaml", "w") as file:
