@@ -316,7 +316,9 @@ def save(figure: Figure, out: Path) -> None:
     figure.set_dpi(plt.rcParams["savefig.dpi"])  # letters are a little wider on some rasters than on others
     figure.draw_without_rendering()
     figure.set_layout_engine(None)  # what was laid out once serves both files
-    for axes in figure.axes:  # the last bits of a layout differ from run to run, and show in the ids of an SVG
+    for part in figure.subfigs:  # the last bits of a layout differ from run to run, and show in the ids of an SVG
+        part.bbox_relative.set_points(part.bbox_relative.get_points().round(9))
+    for axes in figure.axes:
         axes.set_position([round(each, 9) for each in axes.get_position(original=True).bounds])
     for path, metadata in zip(files(out), ({"Date": None, "Creator": None}, {"Software": None}), strict=True):
         with atomic_path(path) as temporary:

@@ -1,4 +1,4 @@
-"""What depends on the flow: bits of every set by every flow, their ranks, and the flows' training."""
+"""What depends on the flow: bits of every set by every flow, the refused among them, their ranks, and the training."""
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,9 @@ def draw(results: Results) -> Figure:
     training.set_xlabel("training step")
     bits_axis(training, "y")
     training.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    handles = [plt.Line2D([], [], color=c, marker=m, label=prior) for prior, (c, m) in priors.items()]
+    refused = table[table["refused"] == 1]["prior"].unique()
+    names = {prior: f"{prior} (refused)" if prior in refused else prior for prior in priors}
+    handles = [plt.Line2D([], [], color=c, marker=m, label=names[prior]) for prior, (c, m) in priors.items()]
     handles += [plt.Line2D([], [], color="0.35", linestyle="", marker="o", label="ranks of PNG")]
     handles += [hollow(f"ranks of {next(iter(priors))}")] if len(priors) > 1 else []
     handles += [plt.Line2D([], [], color="0.35", label="held-out photos")]

@@ -125,6 +125,19 @@ def device() -> "torch.device":
         raise UserError(f"FOURLENSES_DEVICE={name} ({reason})", "cpu or a GPU of this machine", "set it so") from None
 
 
+def mirror() -> Path | None:
+    """The folder with copies of data sets and weights that FOURLENSES_MIRROR names, if it does."""
+    folder = os.environ.get("FOURLENSES_MIRROR")
+    return Path(folder) if folder else None
+
+
+def downloads() -> Path:
+    """The folder where downloads are kept: FOURLENSES_CACHE, else the user's cache."""
+    import platformdirs
+
+    return Path(os.environ.get("FOURLENSES_CACHE") or platformdirs.user_cache_path("fourlenses"))
+
+
 def environment() -> dict[str, Any]:
     """Set the thread count (FOURLENSES_THREADS, else one a core) and return what can change a result's last bits."""
     import numpy

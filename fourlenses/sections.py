@@ -231,6 +231,7 @@ class Glow(Section):
     n_scales: Count  # each halves the sides of an image
     batch: Count
     lr: Positive  # peak
+    precision: Precision
     most_black: Positive  # bits per dimension: what a prior must reach to be used
     least_noise: NonNegative
     most_noise: Positive

@@ -1,14 +1,12 @@
 """Simplify images by means that know no task, and train classifiers on what comes out."""
 
 import math
-import os
 from dataclasses import asdict
 from functools import partial
 from itertools import product
 from pathlib import Path
 
 import pandas as pd
-import platformdirs
 from torch import Generator, Tensor, device
 
 from fourlenses import runtime
@@ -60,11 +58,7 @@ def main(data: Path, glow: Path, photos: Path, out: Path) -> None:
     decides |= {"sizes": sizes, "prior": prior, "seed": chosen, "network": network}
     decides |= {"simplifier": asdict(settings) | {"base": base}}
     splits = {name: data / f"{name}.safetensors" for name in ("train", "test")}
-    mirror = os.environ.get("FOURLENSES_MIRROR")
-    cache = os.environ.get("FOURLENSES_CACHE") or platformdirs.user_cache_path("fourlenses")
-
-    def load(name: str) -> dict[str, Images]:
-        return load_dataset(name, cache=Path(cache), mirror=Path(mirror) if mirror else None, progress=False)
+    load = partial(load_dataset, cache=runtime.downloads(), mirror=runtime.mirror(), progress=False)
 
     with runtime.stage("baselines", decides=decides, inputs=[*splits.values(), glow, photos], outputs=[out]) as this:
         where = runtime.device()

@@ -1,10 +1,9 @@
 """Ask the neighbours in every layer, and other detectors, which images a network should not be trusted on."""
 
-import os
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
-import platformdirs
 import torch
 from numpy import ndarray
 from torch import Tensor
@@ -16,7 +15,7 @@ from fourlenses.entanglement.calibration import auroc, ece, reliability
 from fourlenses.entanglement.detectors import DETECTORS, Known, Seen
 from fourlenses.entanglement.layers import label, layers
 from fourlenses.entanglement.neighbours import nearest, normalised
-from fourlenses.images import Images, load_dataset
+from fourlenses.images import load_dataset
 from fourlenses.images.shifted import outside
 from fourlenses.nets import Network
 from fourlenses.nets.taps import activations
@@ -60,11 +59,7 @@ def main(data: Path, models: Path, perturbed: Path, out: Path) -> None:
     splits = [data / f"{split}.safetensors" for split in ("train", "calibration", "test")]
     inputs = [*splits, perturbed, *paths.values()]
     outputs = [out / "detection.safetensors"] + [out / f"{name}.csv" for name in COLUMNS]
-    mirror = os.environ.get("FOURLENSES_MIRROR")
-    cache = os.environ.get("FOURLENSES_CACHE") or platformdirs.user_cache_path("fourlenses")
-
-    def load(name: str) -> dict[str, Images]:
-        return load_dataset(name, cache=Path(cache), mirror=Path(mirror) if mirror else None, progress=False)
+    load = partial(load_dataset, cache=runtime.downloads(), mirror=runtime.mirror(), progress=False)
 
     with runtime.stage("detect", decides=decides, inputs=inputs, outputs=outputs):
         device = runtime.device()

@@ -1,9 +1,7 @@
 """Get the images, check them against their digest, and split them."""
 
-import os
 from pathlib import Path
 
-import platformdirs
 import torch
 
 from fourlenses import runtime
@@ -28,12 +26,10 @@ def main(out: Path = Path("data")) -> None:
         "calibration": params.fetch.n_calibration,
         "test": params.fetch.n_test,
     }
-    mirror = os.environ.get("FOURLENSES_MIRROR")
-    cache = os.environ.get("FOURLENSES_CACHE") or platformdirs.user_cache_path("fourlenses")
     decides = {"dataset": dataset, "seed": seed, **sizes}
     outputs = [out / f"{name}.safetensors" for name in sizes] + [out / "card.json"]
     with runtime.stage("fetch", decides=decides, outputs=outputs, uses_torch=False):
-        loaded = fetch_dataset(dataset, cache=Path(cache), mirror=Path(mirror) if mirror else None, progress=True)
+        loaded = fetch_dataset(dataset, cache=runtime.downloads(), mirror=runtime.mirror(), progress=True)
         samples = split(loaded.parts, sizes, runtime.generator(seed, "fetch", "split"))
         card = {
             "dataset": loaded.name,

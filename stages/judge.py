@@ -1,6 +1,5 @@
 """Ask every judge which of target and seed image each IRI looks like."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -104,8 +103,8 @@ def _spread(seen: torch.Tensor | list[torch.Tensor], n: int) -> torch.Tensor | l
 
 def _weight_folders() -> list[Path]:
     """Where the trunk weights of LPIPS may lie: the mirror, and the folder that torch.hub downloads to."""
-    mirror = os.environ.get("FOURLENSES_MIRROR")
-    return ([Path(mirror)] if mirror else []) + [Path(torch.hub.get_dir()) / "checkpoints"]
+    mirror = runtime.mirror()
+    return ([mirror] if mirror else []) + [Path(torch.hub.get_dir()) / "checkpoints"]
 
 
 if __name__ == "__main__":

@@ -1,24 +1,24 @@
 """Measure the bits of images from plain to noisy, by flows and by image formats."""
 
-import os
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
-import platformdirs
 import torch
 
 from fourlenses import runtime
 from fourlenses.artifacts import load_tensors, save_tensors, write_csv
-from fourlenses.images import Images, load_dataset
+from fourlenses.images import load_dataset
 from fourlenses.images.shifted import outside
 from fourlenses.params import read_params
 from fourlenses.simplicity.bits import measured
 from fourlenses.simplicity.codecs import jpeg_bits, png_bits
 from fourlenses.simplicity.ladder import rungs, stretched, summary
-from fourlenses.simplicity.prior import load_glow, usable
+from fourlenses.simplicity.prior import load_glow, refused_priors
 
 COLUMNS = [
-    "prior", "set", "kind", "n", "bpd", "sd", "se", "png", "jpeg", "contrast_bpd", "rho_png", "rho_jpeg", "rho_prior",
+    "prior", "refused", "set", "kind", "n", "bpd", "sd", "se", "png", "jpeg", "contrast_bpd", "rho_png", "rho_jpeg",
+    "rho_prior",
 ]  # fmt: skip
 N_SHOWN = 16  # images to look at
 
@@ -40,11 +40,7 @@ def main(data: Path, glow: Path, photos: Path, out: Path) -> None:
     decides |= {"priors": list(params.glow.priors)}
     inputs = [data / "test.safetensors", glow, photos]
     outputs = [out / "ladder.csv", out / "ladder.safetensors"]
-    mirror = os.environ.get("FOURLENSES_MIRROR")
-    cache = os.environ.get("FOURLENSES_CACHE") or platformdirs.user_cache_path("fourlenses")
-
-    def load(name: str) -> dict[str, Images]:
-        return load_dataset(name, cache=Path(cache), mirror=Path(mirror) if mirror else None, progress=False)
+    load = partial(load_dataset, cache=runtime.downloads(), mirror=runtime.mirror(), progress=False)
 
     def stream(*purpose: str) -> torch.Generator:
         return runtime.generator(params.fetch.seed, "ladder", *purpose)
@@ -55,25 +51,25 @@ def main(data: Path, glow: Path, photos: Path, out: Path) -> None:
         others = {name: outside(name, test, load, n, stream(name)) for name in sought if name != own}
         sets = rungs(own, test[:n], others, shown[:n], stream("noise"))
         formats = {name: {"png": png_bits(rung.x), "jpeg": jpeg_bits(rung.x)} for name, rung in sets.items()}
-        names = [prior for prior in params.glow.priors if prior in usable(glow)]
+        refused = refused_priors(glow)
         rows, tensors = [], {}
         for name, rung in sets.items():
             tensors |= {f"{name}/{codec}": bits.float() for codec, bits in formats[name].items()}
             tensors[f"{name}/images"] = rung.x[:N_SHOWN]
         first: dict[str, torch.Tensor] = {}  # bits of each set under the first prior
-        for prior, name in runtime.progress([(prior, name) for prior in names for name in sets], "ladder"):
+        for prior, name in runtime.progress([(prior, name) for prior in params.glow.priors for name in sets], "ladder"):
             label, rung = f"{prior}, {name.replace('/', '-')}", sets[name]
             saved = this.resume.load(label)
             if saved:
                 bits = saved[0]
             else:
-                network = load_glow(glow, prior, device)
+                network = load_glow(glow, prior, device, although_refused=True)
                 bits = {"bpd": measured(network, rung.x, stream())}
                 bits["contrast"] = measured(network, stretched(rung.x), stream())
                 this.resume.save(label, bits, {})
             first.setdefault(name, bits["bpd"])
             row = summary(rung.kind, **bits, **formats[name], first=first[name])
-            rows.append({"prior": prior, "set": name} | row)
+            rows.append({"prior": prior, "refused": int(prior in refused), "set": name} | row)
             tensors[f"{name}/{prior}/bpd"] = bits["bpd"].float()
         save_tensors(out / "ladder.safetensors", tensors, {"kinds": {name: rung.kind for name, rung in sets.items()}})
         write_csv(out / "ladder.csv", pd.DataFrame(rows)[COLUMNS])

@@ -1,13 +1,10 @@
 """Learn one data set after the other and rehearse the earlier ones from condensed images."""
 
-import os
-from collections.abc import Mapping
 from functools import partial
 from itertools import product
 from pathlib import Path
 
 import pandas as pd
-import platformdirs
 import torch
 from torch import Tensor
 
@@ -46,11 +43,7 @@ def main(data: Path, glow: Path, out: Path) -> None:
     decides = {"tasks": order, "seeds": seeds, "n_train": params.rehearse.n_train, "epochs": params.rehearse.epochs}
     decides |= {"lr": params.rehearse.lr, "network": network, "plan": vars(plan), "prior": prior, "seed": chosen}
     inputs = [data / "train.safetensors", data / "test.safetensors", glow]
-    mirror = os.environ.get("FOURLENSES_MIRROR")
-    cache = os.environ.get("FOURLENSES_CACHE") or platformdirs.user_cache_path("fourlenses")
-
-    def load(name: str) -> Mapping[str, Images]:
-        return load_dataset(name, cache=Path(cache), mirror=Path(mirror) if mirror else None, progress=False)
+    load = partial(load_dataset, cache=runtime.downloads(), mirror=runtime.mirror(), progress=False)
 
     with runtime.stage("rehearse", decides=decides, inputs=inputs, outputs=[out]) as this:
         device = runtime.device()

@@ -1,6 +1,5 @@
 """Train simplifier and classifier together on every bed, and a new classifier on what comes out."""
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import platformdirs
 import torch
 from torch import Tensor
 
@@ -72,11 +70,7 @@ def main(data: Path, glow: Path, photos: Path, out: Path) -> None:
     decides |= {"sizes": sizes, "prior": prior}
     splits = {name: data / f"{name}.safetensors" for name in ("train", "test")}
     outputs = [out / f"simplify{end}" for end in (".csv", "_history.csv", ".safetensors")]
-    mirror = os.environ.get("FOURLENSES_MIRROR")
-    cache = os.environ.get("FOURLENSES_CACHE") or platformdirs.user_cache_path("fourlenses")
-
-    def load(name: str) -> dict[str, Images]:
-        return load_dataset(name, cache=Path(cache), mirror=Path(mirror) if mirror else None, progress=False)
+    load = partial(load_dataset, cache=runtime.downloads(), mirror=runtime.mirror(), progress=False)
 
     inputs = [*splits.values(), glow, photos]
     with runtime.stage("simplify", decides=decides, inputs=inputs, outputs=outputs) as this:

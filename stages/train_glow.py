@@ -1,10 +1,8 @@
 """Train the flows on generic images; the bits of every image are measured by the first."""
 
-import os
 from pathlib import Path
 
 import pandas as pd
-import platformdirs
 import torch
 
 from fourlenses import runtime
@@ -36,18 +34,18 @@ def main(data: Path, out: Path, photos: Path, table: Path) -> None:
     params = read_params()
     source, held_out, n, seed = params.glow.source, params.glow.held_out, params.glow.n_images, params.glow.seed
     n_scales, batch, lr, specs = params.glow.n_scales, params.glow.batch, params.glow.lr, params.glow.priors
+    precision = params.glow.precision
     limits = {"most_black": params.glow.most_black, "least_noise": params.glow.least_noise}
     limits |= {"most_noise": params.glow.most_noise, "ordered": params.glow.ordered}
     decides = {"source": source, "held_out": held_out, "n_images": n, "seed": seed, "n_scales": n_scales}
-    decides |= {"batch": batch, "lr": lr, "priors": {name: spec.model_dump() for name, spec in specs.items()}}
+    decides |= {"batch": batch, "lr": lr, "precision": precision}
+    decides |= {"priors": {name: spec.model_dump() for name, spec in specs.items()}}
     inputs = [data / "calibration.safetensors"]
-    mirror = os.environ.get("FOURLENSES_MIRROR")
-    cache = os.environ.get("FOURLENSES_CACHE") or platformdirs.user_cache_path("fourlenses")
 
     with runtime.stage("train-glow", decides=decides | limits, inputs=inputs, outputs=[out, photos, table]) as this:
         device = runtime.device()
         own = load_tensors(inputs[0])[0]["x"][:N_JUDGED]
-        found = fetch_dataset(source, cache=Path(cache), mirror=Path(mirror) if mirror else None, progress=False)
+        found = fetch_dataset(source, cache=runtime.downloads(), mirror=runtime.mirror(), progress=False)
         train, unseen, labels = split_generic(found.parts, found.classes, held_out, own, n, seed)
         judged = {"black": torch.zeros_like(own), "own": own, "photos": unseen[:N_JUDGED]}
         judged |= {"noise": noise(own, runtime.generator(seed, "noise that judges a prior"))}
@@ -66,7 +64,8 @@ def main(data: Path, out: Path, photos: Path, table: Path) -> None:
             state, history = (saved[0], saved[1]["history"]) if saved else (None, [])
             steps = train_prior(
                 glow, train.to(device), spec.steps, batch, lr, runtime.generator(seed, "train a prior", device=device),
-                vary=varied, evaluate=lambda glow: {"bpd_photos": bits(glow, "photos")}, state=state, history=history,
+                precision=precision, vary=varied, evaluate=lambda glow: {"bpd_photos": bits(glow, "photos")},
+                state=state, history=history,
             )  # fmt: skip
             try:
                 for state, history in runtime.progress(steps, name):

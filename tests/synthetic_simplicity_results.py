@@ -69,9 +69,9 @@ def ladder(sets: list[str], priors: list[str], shape: tuple, n: int) -> tuple[pd
             bpd = PRIORS[prior] * (1 + 20 * (kind == "noise" and prior == "additive")) * (mean + luck)
             arrays[f"{name}/{prior}/bpd"] = bpd.astype(np.float32)
             rho = (np.nan, np.nan, np.nan) if kind == "constant" else (0.85, 0.7, 1 - 0.2 * priors.index(prior))
-            rows.append((prior, name, kind, n, bpd.mean(), bpd.std(), bpd.std() / n**0.5, png, png / 2,
-                         bpd.mean() + 0.1, *rho))  # fmt: skip
-    columns = "prior set kind n bpd sd se png jpeg contrast_bpd rho_png rho_jpeg rho_prior"
+            rows.append((prior, int(prior == "additive"), name, kind, n, bpd.mean(), bpd.std(), bpd.std() / n**0.5, png,
+                         png / 2, bpd.mean() + 0.1, *rho))  # fmt: skip
+    columns = "prior refused set kind n bpd sd se png jpeg contrast_bpd rho_png rho_jpeg rho_prior"
     return pd.DataFrame(rows, columns=columns.split()), arrays
 
 

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from fourlenses import runtime
 from fourlenses.artifacts import load_tensors, read_csv
+from fourlenses.errors import UserError
 from fourlenses.images.shifted import SETS
 from fourlenses.simplicity.bits import measured
 from fourlenses.simplicity.codecs import png_bits
@@ -172,7 +173,7 @@ def test_a_prior_that_cannot_be_used_is_one_line_and_nothing_is_written(done, tm
     assert {path: (folder / path).read_bytes() for path in TRAINED} == before
 
 
-def test_a_second_prior_may_be_refused_and_is_left_out_of_the_ladder(done, tmp_path) -> None:
+def test_a_second_prior_may_be_refused_and_the_ladder_says_so(done, tmp_path) -> None:
     folder = Path(shutil.copytree(done, tmp_path / "study"))
     accepted = load_tensors(folder / TRAINED[0])[1]["accepted"]
     black = [accepted[name]["black"] for name in ("glow", "shallow")]
@@ -181,7 +182,10 @@ def test_a_second_prior_may_be_refused_and_is_left_out_of_the_ladder(done, tmp_p
     assert run(folder, *TRAIN)[0] == 0
     assert "more than" in load_tensors(folder / TRAINED[0])[1]["refused"]["shallow"][0]
     assert run(folder, *LADDER)[0] == 0
-    assert read_csv(folder / MEASURED[0])["prior"].unique().tolist() == ["glow"]
+    table = read_csv(folder / MEASURED[0])
+    assert table.groupby("prior")["refused"].unique().to_dict() == {"glow": [0], "shallow": [1]}
+    with pytest.raises(UserError, match="'shallow' was refused"):
+        load_glow(folder / TRAINED[0], "shallow", torch.device("cpu"))
 
 
 def test_the_manifests_say_what_decided(done) -> None:

@@ -131,6 +131,8 @@ def test_priors_stand_beside_each_other(drawn, tables):
         lines = {line.get_linestyle(): line.get_xydata() for line in training.lines if line.get_color() == colour}
         assert np.allclose(lines["-"], history[["step", "bpd_photos"]])
         assert np.allclose(lines[":"], history[["step", "bpd_train"]])
+    (legend,) = bits.figure.legends
+    assert [text.get_text() for text in legend.get_texts()][:3] == ["glow", "shallow", "additive (refused)"]
     assert bits.get_xscale() == "log"  # a flow that explodes on noise leaves the others room
 
 

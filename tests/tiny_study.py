@@ -83,6 +83,7 @@ PARAMS = {
     "glow": {
         "source": "uniform-noise:1x8x8", "held_out": ["group 8", "group 9"], "n_images": 200, "seed": 0, "n_scales": 2,
         "batch": 16, "lr": 2e-3, "most_black": 100.0, "least_noise": 0.0, "most_noise": 1000.0, "ordered": False,
+        "precision": "bfloat16",
         "priors": {
             "glow": {"depth": 2, "width": 8, "steps": 20},
             "shallow": {"depth": 1, "width": 8, "coupling": "additive", "steps": 10},

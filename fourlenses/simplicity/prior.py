@@ -11,6 +11,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim.adamax import adamax  # the function: see fourlenses/training/loop.py
 
 from fourlenses.artifacts import load_tensors
+from fourlenses.attacks import autocast
 from fourlenses.errors import UserError
 from fourlenses.nets.glow import Glow, build_glow
 from fourlenses.nets.zoo import load_state
@@ -48,6 +49,7 @@ def train_prior(
     lr: float,
     generator: torch.Generator,
     *,
+    precision: str,
     vary: Callable[[Tensor, torch.Generator], Tensor],
     evaluate: Callable[[Glow], dict],
     state: State | None = None,
@@ -59,9 +61,9 @@ def train_prior(
     of a norm above 50 are scaled to it, and a step with one that is not finite is skipped.
 
     Arguments: `x`, generic images on the device where the model is; `lr`, the peak of `schedule`; `generator`, on the
-    same device, the only source of randomness; `vary`, images -> what the model learns from (`generic.varied`);
-    `evaluate`, held-out measures of the model, for the history; `state` and `history`, what an earlier call yielded
-    last, to go on from there.
+    same device, the only source of randomness; `precision`, of the coupling nets, "bfloat16" or "float32"; `vary`,
+    images -> what the model learns from (`generic.varied`); `evaluate`, held-out measures of the model, for the
+    history; `state` and `history`, what an earlier call yielded last, to go on from there.
 
     Yields the state and a row a piece: `step`, `lr`, `bpd_train` (mean since the last row, skipped steps apart),
     `skipped` (steps so far), and the measures.
@@ -83,7 +85,9 @@ def train_prior(
         for step in range(start, stop):
             chosen = x[torch.randint(len(x), (batch,), generator=generator, device=x.device)]
             noise = dequantisation((batch, *images), generator)
-            loss = bits_per_dimension(glow, vary(chosen, generator).float() / 255, noise).mean()
+            varied = vary(chosen, generator).float() / 255
+            with autocast(x.device, precision):
+                loss = bits_per_dimension(glow, varied, noise).mean()
             gradients = list(torch.autograd.grad(loss, parameters))
             norm = float(get_total_norm(gradients))
             if not math.isfinite(norm):
@@ -133,17 +137,17 @@ def shortcomings(
     return found
 
 
-def load_glow(path: Path, name: str, device: torch.device) -> Glow:
+def load_glow(path: Path, name: str, device: torch.device, *, although_refused: bool = False) -> Glow:
     """A trained prior by its name, in evaluation mode, without gradients of its weights.
 
     Raises UserError if the file is torn, has no such prior, holds another architecture's tensors, or calls the prior
-    refused: bits of one that did not learn mean nothing.
+    refused and not `although_refused`: bits of one that did not learn are no measure, but can be shown.
     """
     tensors, manifest = load_tensors(path, f"{name}/")
     if name not in manifest["priors"]:
         given = f"{path} has no prior {name!r}"
         raise UserError(given, f"one of {', '.join(manifest['priors'])}", "add it to params.yaml and run `dvc repro`")
-    if manifest["refused"].get(name):
+    if manifest["refused"].get(name) and not although_refused:
         given = f"{path}: the prior {name!r} was refused ({'; '.join(manifest['refused'][name])})"
         raise UserError(given, "a prior within the limits of params.yaml", "train it longer, or move the limits")
     glow = build_glow(**manifest["priors"][name], generator=torch.Generator())
@@ -151,10 +155,10 @@ def load_glow(path: Path, name: str, device: torch.device) -> Glow:
     return glow.to(device).eval().requires_grad_(False)
 
 
-def usable(path: Path) -> set[str]:
-    """Names of the priors in a file that were not refused."""
+def refused_priors(path: Path) -> set[str]:
+    """Names of the priors in a file that did not keep within the limits."""
     _, manifest = load_tensors(path, "/")
-    return {name for name in manifest["priors"] if not manifest["refused"].get(name)}
+    return {name for name, why in manifest["refused"].items() if why}
 
 
 def _capture(glow: Glow, moments: dict[str, list[Tensor]], generator: torch.Generator) -> State:

@@ -12,7 +12,7 @@ from fourlenses.errors import UserError
 from fourlenses.nets.glow import build_glow
 from fourlenses.simplicity import prior
 from fourlenses.simplicity.bits import bits_per_dimension, dequantisation, measured, to_flow
-from fourlenses.simplicity.prior import load_glow, pieces, schedule, shortcomings, train_prior, usable
+from fourlenses.simplicity.prior import load_glow, pieces, refused_priors, schedule, shortcomings, train_prior
 
 LIMITS = {"most_black": 2.5, "least_noise": 8.0, "most_noise": 12.0, "ordered": True}
 GOOD = {"black": 2.0, "own": 3.0, "photos": 4.0, "noise": 10.0}
@@ -36,8 +36,9 @@ def unchanged(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return x
 
 
-def trained(glow, steps: int, *, vary=unchanged, evaluate=lambda glow: {}, lr=1e-2, **saved):
-    return list(train_prior(glow, images(), steps, 8, lr, stream(2), vary=vary, evaluate=evaluate, **saved))
+def trained(glow, steps: int, *, precision="float32", vary=unchanged, evaluate=lambda glow: {}, lr=1e-2, **saved):
+    given = {"precision": precision, "vary": vary, "evaluate": evaluate} | saved
+    return list(train_prior(glow, images(), steps, 8, lr, stream(2), **given))
 
 
 @given(steps=st.integers(1, 100_000), peak=st.floats(1e-5, 1))
@@ -81,6 +82,17 @@ def test_training_against_torchs_adamax():
         torch.testing.assert_close(value, peer.state_dict()[name], atol=1e-6, rtol=1e-5)
     assert history == [{"step": 3, "lr": schedule(2, 3, 1e-2), "skipped": 0,
                         "bpd_train": pytest.approx(float(sum(losses).detach()) / 3)}]  # fmt: skip
+
+
+def test_in_bfloat16_the_couplings_alone_are_coarser():
+    seen = []
+    runs = [trained(small(), 40, precision=precision, vary=lambda x, _: seen.append(x.dtype) or x)[-1]
+            for precision in ("float32", "bfloat16")]  # fmt: skip
+    (fine, (row,)), (coarse, (other,)) = runs
+    assert set(seen) == {torch.uint8}
+    assert {value.dtype for value in coarse.values() if value.is_floating_point()} == {torch.float32}
+    assert not torch.equal(fine["glow/scales.0.lower"], coarse["glow/scales.0.lower"])
+    assert other["bpd_train"] == pytest.approx(row["bpd_train"], rel=0.02)
 
 
 def test_a_large_gradient_is_scaled_down(monkeypatch):
@@ -185,7 +197,9 @@ def test_a_stored_prior_measures_what_it_measured(stored):
     loaded = load_glow(path, "good", torch.device("cpu"))
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
     assert torch.equal(measured(loaded, images(), stream()), measured(glow, images(), stream()))
-    assert usable(path) == {"good"}
+    assert refused_priors(path) == {"bad"}
+    shown = load_glow(path, "bad", torch.device("cpu"), although_refused=True)
+    assert not torch.equal(measured(shown, images(), stream()), measured(glow, images(), stream()))
 
 
 @pytest.mark.parametrize(("name", "words"), [("bad", "own has 9"), ("absent", "one of bad, good")])
