@@ -10,9 +10,12 @@ from robustness.attack_steps import UnconstrainedStep as RobustnessUnconstrained
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fourlenses import processes
+from fourlenses.processes import Part
 from fourlenses.threats import Drawn, GaborStep, JpegStep, SnowStep
 
 Loss = Callable[[Tensor], Tensor]  # images (n, c, h, w) in [0, 1] -> one value per image (n,)
+Stream = torch.Generator | Part  # of a batch, or of this process's rows of one
 
 
 class UnconstrainedStep(RobustnessUnconstrainedStep):
@@ -99,7 +102,7 @@ def projected_gradient(
     step_size: float,
     steps: int,
     targeted: bool = False,
-    generator: torch.Generator | None = None,
+    generator: Stream | None = None,
     restarts: int = 1,
     best: bool = True,
     score: Loss | None = None,
@@ -162,10 +165,31 @@ class _Best:
             self.value = torch.where(better, values, self.value)
 
 
-def _random_start(stepper: AttackerStep, x: Tensor, generator: torch.Generator) -> Tensor:
+def normal_like(x: Float[Tensor, "n ..."], generator: Stream) -> Float[Tensor, "n ..."]:
+    """Standard normal noise of the shape of a batch; of a Part, its rows of the noise of the whole batch."""
+    shape = (len(x) * (processes.count() if isinstance(generator, Part) else 1), *x.shape[1:])
+    stream = generator.stream if isinstance(generator, Part) else generator
+    noise = torch.randn(shape, generator=stream, device=stream.device).to(x.device)
+    return generator.rows(noise) if isinstance(generator, Part) else noise
+
+
+def _random_start(stepper: AttackerStep, x: Tensor, generator: Stream) -> Tensor:
     """The step's own random start; it draws from the global stream, so that is seeded and put back."""
+    if isinstance(generator, Part):
+        return _start_of_rows(stepper, x, generator)
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     devices = [x.device] if x.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         return stepper.random_perturb(x)
+
+
+def _start_of_rows(stepper: AttackerStep, x: Tensor, part: Part) -> Tensor:
+    """These rows of the whole batch's random start, and of what its step drew with it."""
+    batch = part.whole(x)
+    whole = type(stepper)(orig_input=batch, eps=stepper.eps, step_size=stepper.step_size)
+    start = part.rows(_random_start(whole, batch, part.stream))
+    for name in vars(whole).keys() - vars(stepper).keys():
+        drawn = getattr(whole, name)
+        setattr(stepper, name, part.rows(drawn) if name in whole.by_image else drawn)
+    return start

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 class Resume:
     """Checkpoints in `folder`/`key`; the key is the digest of everything that decides the outputs.
 
-    Checkpoints under another key belong to other settings and are deleted. Two generations of each checkpoint are
-    kept, so that one torn by a power cut falls back to the one before.
+    Checkpoints under another key belong to other settings; `clean` deletes them. Two generations of each checkpoint
+    are kept, so that one torn by a power cut falls back to the one before.
     """
 
-    def __init__(self, folder: Path, key: str) -> None:
+    def __init__(self, folder: Path, key: str, clean: bool = True) -> None:
         self.folder = folder / key
         self.stale = [other for other in folder.glob("*") if other.is_dir() and other != self.folder]
-        for other in self.stale:
+        for other in self.stale if clean else []:
             shutil.rmtree(other)
 
     def save(self, name: str, tensors: Mapping[str, "Tensor"], state: Mapping[str, Any]) -> None:

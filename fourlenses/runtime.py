@@ -12,11 +12,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fourlenses import processes
 from fourlenses.artifacts import read_csv, sha256_file, write_csv, write_json
 from fourlenses.errors import UserError
 from fourlenses.resume import Resume
@@ -34,9 +35,11 @@ Item = TypeVar("Item")
 
 @dataclass
 class Stage:
-    """A running stage: `resume` holds what an interrupted run left."""
+    """A running stage: `resume` holds what an interrupted run left; `writes`, whether this process writes the outputs,
+    which of several is the first."""
 
     resume: Resume
+    writes: bool
 
 
 @contextmanager
@@ -48,6 +51,7 @@ def stage(
     outputs: Iterable[Path],
     inputs: Iterable[Path] = (),
     uses_torch: bool = True,
+    together: bool = False,
 ) -> Iterator[Stage]:
     """Hold the stage's lock; when it ends well, write its manifest and log its seconds and memory.
 
@@ -56,11 +60,14 @@ def stage(
 
     Arguments: `name` and `item`, as in dvc.yaml (`train`, `resnet-standard`); `decides`, the parameters that its
     outputs depend on; `outputs`, the files it writes; `inputs`, the files it reads; `uses_torch`, whether device and
-    threads belong to the manifest. Raises UserError if the same stage runs already in this study.
+    threads belong to the manifest; `together`, whether several processes can run it (fourlenses/processes.py). Raises
+    UserError if the same stage runs already in this study, or in several processes and cannot.
     """
     start = time.monotonic()
-    label = f"{name}@{item}" if item else name
-    with _lock(SCRATCH / f"{label}.lock", label):
+    label, first = f"{name}@{item}" if item else name, processes.rank() == 0
+    if processes.count() > 1 and not together:
+        raise UserError(f"stage {label} in {processes.count()} processes", "one", "start it without torchrun")
+    with _lock(SCRATCH / f"{label}.lock", label) if first else nullcontext():
         manifest = {
             "stage": label,
             "params": dict(decides),
@@ -69,11 +76,17 @@ def stage(
             "environment": environment() if uses_torch else {},
         }
         key = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
-        resume = Resume(SCRATCH / label, key)
-        if resume.stale:
+        resume = Resume(SCRATCH / label, key, clean=first)
+        if resume.stale and first:
             print(f"{label}: settings changed since the interrupted run; starting over", file=sys.stderr)
         resumed = resume.folder.exists()
-        yield Stage(resume)
+        if processes.count() > 1:
+            processes.join(device())
+        processes.wait()
+        yield Stage(resume, first)
+        processes.wait()
+        if not first:
+            return
         write_json(MANIFESTS / f"{label}.json", manifest | {"outputs": {str(p): sha256_file(p) for p in outputs}})
         resume.clear()
         _log(name, item, time.monotonic() - start, resumed, manifest["environment"])
@@ -99,6 +112,8 @@ def run(main: Callable[..., None]) -> None:
 
 def progress(iterable: Iterable[Item], desc: str, total: int | None = None) -> Iterable[Item]:
     """The same items, with a bar and an ETA on standard error: live on a terminal, a line every 10 s elsewhere."""
+    if processes.rank():
+        return iterable
     from tqdm import tqdm
 
     live = sys.stderr.isatty()
@@ -114,10 +129,11 @@ def generator(*parts: object, device: "torch.device | str" = "cpu") -> "torch.Ge
 
 
 def device() -> "torch.device":
-    """The device that FOURLENSES_DEVICE names, else the GPU if there is one, else the CPU."""
+    """The device that FOURLENSES_DEVICE names, else the GPU if there is one (one a process), else the CPU."""
     import torch
 
-    name = os.environ.get("FOURLENSES_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    name = os.environ.get("FOURLENSES_DEVICE") or (own if torch.cuda.is_available() else "cpu")
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
@@ -139,12 +155,12 @@ def downloads() -> Path:
 
 
 def environment() -> dict[str, Any]:
-    """Set the thread count (FOURLENSES_THREADS, else one a core) and return what can change a result's last bits."""
+    """Set the thread count (FOURLENSES_THREADS, else a core each) and return what can change a result's last bits."""
     import numpy
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    text = os.environ.get("FOURLENSES_THREADS") or str(cores)
+    text = os.environ.get("FOURLENSES_THREADS") or str(max(1, cores // processes.neighbours()))
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"FOURLENSES_THREADS={text}", "a whole number from 1", "set it so, or unset it")
     torch.set_num_threads(int(text))
@@ -155,7 +171,7 @@ def environment() -> dict[str, Any]:
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else where.type,
         "threads": torch.get_num_threads(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
-    }
+    } | ({"processes": processes.count()} if processes.count() > 1 else {})
 
 
 @contextmanager

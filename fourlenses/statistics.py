@@ -1,9 +1,10 @@
 """Bootstrap over training seeds and images together, vectorised over resamples."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from numpy import ndarray
 
 
@@ -50,6 +51,56 @@ def resampling_counts(
     seeds = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n_resamples)
     images = generator.multinomial(n_images, np.full(n_images, 1 / n_images), size=n_resamples)
     return np.vstack([np.ones((1, n_seeds), int), seeds]), np.vstack([np.ones((1, n_images), int), images])
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Resamples of training seeds and of images: how often each was drawn, the first row being the sample itself.
+
+    Image i of every set and network is drawn together, since most sets are versions of the same test images.
+    """
+
+    seeds: list[int]
+    seed_counts: Float[ndarray, "r seeds"]
+    image_counts: Float[ndarray, "r images"]
+
+    def mean(self, values: Num[ndarray, "*shape n"]) -> Float[ndarray, "r *shape"]:
+        """Mean over the first n images, of one seed, in every resample; NaN where none of them was drawn."""
+        counts = self.image_counts[:, : values.shape[-1]]
+        sums = np.tensordot(counts, values.astype(float), (1, values.ndim - 1))
+        total = counts.sum(axis=1).reshape(-1, *[1] * (values.ndim - 1))
+        return np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total > 0)
+
+    def over_seeds(self, values: Iterable[Float[ndarray, "r *shape"]]) -> Float[ndarray, "r *shape"]:
+        """Mean over seeds of what was measured on each, in their order."""
+        total = 0.0
+        for counts, value in zip(self.seed_counts.T, values, strict=True):
+            total = total + counts.reshape(-1, *[1] * (value.ndim - 1)) * value
+        return total / len(self.seeds)
+
+    def estimate(self, values: Float[ndarray, " r"], n_images: int, note: str = "", complete: bool = True) -> Estimate:
+        """A quantity of these resamples, measured on so many images."""
+        alone = "one training seed: the interval is over images only" if len(self.seeds) == 1 else ""
+        return Estimate(values, n_images * len(self.seeds), "; ".join(filter(None, [note, alone])), complete)
+
+
+def drawn_images(n_images: int, n_resamples: int, generator: np.random.Generator) -> Float[ndarray, "r images"]:
+    """How often each image is drawn in every resample, after a first row of once each."""
+    # the multinomial counts of `resampling_counts` in a fifth of the time, which with many images is what takes long
+    drawn = generator.integers(n_images, size=(n_resamples, n_images)) + n_images * np.arange(n_resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+    return np.vstack([np.ones(n_images), counts])
+
+
+def drawn_seeds(
+    seeds: Iterable[int], n_resamples: int, generator: np.random.Generator
+) -> tuple[list[int], Float[ndarray, "r seeds"]]:
+    """The seeds in order, and how often each is drawn in every resample; raises Undecided without any."""
+    seeds = sorted(int(seed) for seed in seeds)
+    if not seeds:
+        raise Undecided("what is to be compared has no training seed in common")
+    counts, _ = resampling_counts(len(seeds), 1, n_resamples, generator)
+    return seeds, counts.astype(float)
 
 
 def resampled_means(

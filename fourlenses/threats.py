@@ -41,7 +41,12 @@ SNOWFALL = 0.0375  # largest mean brightness of the flakes, as a share of eps
 
 
 class Drawn(AttackerStep):
-    """A step whose points are drawn into the images, and whose start is always random."""
+    """A step whose points are drawn into the images, and whose start is always random.
+
+    `by_image` names what `random_perturb` keeps of each image.
+    """
+
+    by_image: tuple[str, ...] = ()
 
 
 class JpegStep(Drawn):
@@ -77,6 +82,8 @@ class GaborStep(Drawn):
     more than its sign, and lies in [-eps, eps] rather than [0, eps]; the pixels that have a kernel keep it, where the
     code's mask takes it from them and lets all the others have one.
     """
+
+    by_image = ("kernels", "places")
 
     def random_perturb(self, x: Tensor) -> Tensor:
         n, _, h, w = x.shape

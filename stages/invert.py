@@ -1,12 +1,13 @@
 """Make the IRIs of one network: every seed, loss, seed image, set of targets and checkpoint."""
 
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from fourlenses import runtime
+from fourlenses import processes, runtime
 from fourlenses.artifacts import load_tensors, save_tensors, write_csv
 from fourlenses.errors import UserError
 from fourlenses.invariance.invert import Settings, invert, null_errors, pick_targets
@@ -49,7 +50,8 @@ def main(network: str, data: Path, weights: Path, judges: Path, out: Path, table
     decides |= {"noise_targets": n_noise, "checkpoints": trained.checkpoints}
     inputs = [data / "calibration.safetensors", data / "test.safetensors", weights, judges]
 
-    with runtime.stage("invert", network, decides=decides, inputs=inputs, outputs=[out, table]) as this:
+    with runtime.stage("invert", network, decides=decides, inputs=inputs, outputs=[out, table],
+                       together=True) as this:  # fmt: skip
         device = runtime.device()
         (others, _), (test, about) = map(load_tensors, inputs[:2])
         try:
@@ -71,66 +73,72 @@ def main(network: str, data: Path, weights: Path, judges: Path, out: Path, table
         trunks = load_trunks(judges, device)
         distances = {loss.through: TrunkDistance(trunks[loss.through]) for loss in losses.values()}
 
-        rows = []
+        nulls = {}
         for seed in seeds:
             models = {}
             for epoch in [None, *trained.checkpoints]:
-                model = load_network(weights, seed, device, network, epoch)
+                models[epoch] = load_network(weights, seed, device, network, epoch)
                 try:
-                    models[epoch] = model, np.quantile(null_errors(model, images.to(device)).cpu(), (0.05, 0.5))
+                    errors = null_errors(models[epoch], images.to(device)).cpu()
                 except ValueError as zero:
                     given = f"{weights}, seed {seed}: {zero}"
                     raise UserError(given, "a network that tells images apart", "train it longer or wider") from None
-            for unit in runtime.progress(wanted, f"invert {network} seed {seed}"):
+                nulls[seed, epoch] = np.quantile(errors, (0.05, 0.5))
+            for unit in runtime.progress(processes.share(wanted), f"invert {network} seed {seed}"):
                 name, spec = unit.key(seed), losses[unit.loss]
-                model, (null_low, null_median) = models[unit.epoch]
-                saved = this.resume.load(name.replace("/", "-"))
-                if saved is None:
-                    try:
-                        x, error = invert(
-                            model,
-                            targets[unit.targets].to(device),
-                            starts[unit.seed_image].to(device),
-                            distances[spec.through],
-                            settings,
-                            transforms=spec.transforms,
-                            fourier=spec.fourier,
-                            backward=spec.backward,
-                            regularizer=spec.regularizer,
-                            weight=spec.weight,
-                            generator=runtime.generator("invert", network, name, device=device),
-                        )
-                    except FloatingPointError as nan:
-                        given = f"invert {network} seed {seed}, loss {unit.loss}: {nan}"
-                        raise UserError(given, "a finite loss", "lower the loss's weight") from None
-                    saved = {"x": x.cpu(), "error": error.cpu()}, {}
-                    this.resume.save(name.replace("/", "-"), *saved)
-                x, error = saved[0]["x"], saved[0]["error"]
-                found |= {f"{name}/x": x, f"{name}/error": error}
-                rows.append(
-                    pd.DataFrame(
-                        {
-                            "network": network,
-                            "seed": seed,
-                            "epoch": last_epoch if unit.epoch is None else unit.epoch,
-                            "loss": unit.loss,
-                            "transforms": int(spec.transforms),
-                            "fourier": int(spec.fourier),
-                            "backward": spec.backward,
-                            "regularizer": spec.regularizer or "none",
-                            "weight": spec.weight,
-                            "through": spec.through if spec.regularizer else "none",
-                            "seed_image": unit.seed_image,
-                            "targets": unit.targets,
-                            "image": numbers[unit.targets],
-                            "label": labels[unit.targets],
-                            "error": error,
-                            "null_low": null_low,
-                            "null_median": null_median,
-                            "accepted": (error <= null_low).int(),
-                        }
+                if this.resume.load(name.replace("/", "-")):
+                    continue
+                try:
+                    x, error = invert(
+                        models[unit.epoch],
+                        targets[unit.targets].to(device),
+                        starts[unit.seed_image].to(device),
+                        distances[spec.through],
+                        settings,
+                        transforms=spec.transforms,
+                        fourier=spec.fourier,
+                        backward=spec.backward,
+                        regularizer=spec.regularizer,
+                        weight=spec.weight,
+                        generator=runtime.generator("invert", network, name, device=device),
                     )
+                except FloatingPointError as nan:
+                    given = f"invert {network} seed {seed}, loss {unit.loss}: {nan}"
+                    raise UserError(given, "a finite loss", "lower the loss's weight") from None
+                this.resume.save(name.replace("/", "-"), {"x": x.cpu(), "error": error.cpu()}, {})
+        processes.wait()
+        if not this.writes:
+            return
+        rows = []
+        for seed, unit in product(seeds, wanted):
+            name, spec = unit.key(seed), losses[unit.loss]
+            made, _ = this.resume.load(name.replace("/", "-"))
+            found |= {f"{name}/x": made["x"], f"{name}/error": made["error"]}
+            null_low, null_median = nulls[seed, unit.epoch]
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "network": network,
+                        "seed": seed,
+                        "epoch": last_epoch if unit.epoch is None else unit.epoch,
+                        "loss": unit.loss,
+                        "transforms": int(spec.transforms),
+                        "fourier": int(spec.fourier),
+                        "backward": spec.backward,
+                        "regularizer": spec.regularizer or "none",
+                        "weight": spec.weight,
+                        "through": spec.through if spec.regularizer else "none",
+                        "seed_image": unit.seed_image,
+                        "targets": unit.targets,
+                        "image": numbers[unit.targets],
+                        "label": labels[unit.targets],
+                        "error": made["error"],
+                        "null_low": null_low,
+                        "null_median": null_median,
+                        "accepted": (made["error"] <= null_low).int(),
+                    }
                 )
+            )
         save_tensors(out, found, {})
         write_csv(table, pd.concat(rows))
 

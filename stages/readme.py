@@ -1,4 +1,4 @@
-"""Rewrite the parts of README.md that are made of results: verdicts, accuracies, minutes."""
+"""Rewrite the parts of README.md that are made of results: verdicts, accuracies, minutes, speed."""
 
 import re
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from fourlenses.errors import UserError
 
 STUDIES = {"MNIST-5k": Path(), "Fashion-MNIST": Path("studies/fashion")}  # whose results the README shows
 RECIPES = Path("studies/recipes")  # which ends before the verdicts
+BENCHMARKS = Path("benchmarks/results.csv")
 NORMS = {"l2": "L2", "linf": "Linf"}
 Studies = dict[str, Path]
 
@@ -179,13 +180,25 @@ def _within(path: str, folder: str) -> bool:
     return f"{path}/".startswith(f"{folder}/")
 
 
+def benchmarks(_: Studies) -> str:
+    """One row a benchmark and device: the rate or the seconds of both sides, and how many times faster ours is."""
+    if not BENCHMARKS.exists():
+        return ""
+    rows = []
+    for each in read_csv(BENCHMARKS).itertuples():
+        ratio = f"{each.ratio:.3g}" if each.ratio < 100 else f"{each.ratio:,.0f}"
+        sides = (f"{rate:g} {each.unit}" for rate in (each.ours, each.peer))
+        rows.append([each.name, each.device, *sides, each.peer_name, f"**{ratio}**"])
+    return _table(["hot path", "device", "ours", "peer", "which peer", "times as fast"], rows)
+
+
 def _table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |\n" for line in lines)
 
 
 PARTS: dict[str, Callable[[Studies], str]] = {
-    "claims": claims, "accuracy": accuracy, "recipes": recipes, "minutes": minutes,
+    "claims": claims, "accuracy": accuracy, "recipes": recipes, "minutes": minutes, "benchmarks": benchmarks,
 }  # fmt: skip
 
 if __name__ == "__main__":

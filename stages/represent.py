@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fourlenses import runtime
+from fourlenses import processes, runtime
 from fourlenses.artifacts import load_tensors, read_json, save_tensors
 from fourlenses.attacks import cross_entropy, projected_gradient
 from fourlenses.nets import Network
@@ -52,7 +52,7 @@ def main(data: Path, models: Path, sweep: Path, accuracy: Path, out: Path) -> No
     inputs = [data / "test.safetensors", accuracy, *paths.values()]
     outputs = [out / f"{name}.safetensors" for name in ends]
 
-    with runtime.stage("represent", decides=decides, inputs=inputs, outputs=outputs):
+    with runtime.stage("represent", decides=decides, inputs=inputs, outputs=outputs, together=True):
         device = runtime.device()
         test, _ = load_tensors(inputs[0])
         images, labels = (test[part][:n_images].to(device) for part in ("x", "y"))
@@ -68,7 +68,7 @@ def main(data: Path, models: Path, sweep: Path, accuracy: Path, out: Path) -> No
                     step_size=2.5 * eps / steps, steps=steps,
                     generator=runtime.generator(seed, "represent", name, device=device),
                 )  # fmt: skip
-        for name in runtime.progress(ends, "represent"):
+        for name in runtime.progress(processes.share(ends), "represent"):
             kept: dict[str, Tensor] = {}
             for seed in seeds:
                 for epoch in epochs[name]:

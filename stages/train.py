@@ -56,7 +56,8 @@ def main(network: str, data: Path, out: Path, history: Path, metrics: Path) -> N
     decides |= {"seeds": params.train.seeds, "precision": precision}
     inputs = [data / f"{split}.safetensors" for split in ("train", "calibration", "test")]
 
-    with runtime.stage("train", network, decides=decides, inputs=inputs, outputs=[out, history, metrics]) as this:
+    with runtime.stage("train", network, decides=decides, inputs=inputs, outputs=[out, history, metrics],
+                       together=True) as this:  # fmt: skip
         device = runtime.device()
         (x, y, classes), calibration, test = (_load(path, device) for path in inputs)
         arguments = arguments_for(x, len(classes), spec.architecture, spec.widths)
@@ -72,6 +73,8 @@ def main(network: str, data: Path, out: Path, history: Path, metrics: Path) -> N
             rows += [{"network": network, "seed": seed} | row for row in trained.history]
             results.append({"seed": seed, "clean": asdict(trained.clean), "robust": asdict(trained.robust), **floors})
 
+        if not this.writes:
+            return
         passed = {
             result["seed"]: {"clean": result["clean"]["value"], "robust": result["robust"]["value"], **floors}
             for result in results

@@ -40,7 +40,7 @@ def main(data: Path, out: Path, metrics: Path) -> None:
     decides |= {"threat": asdict(threat), "seed": seed, "precision": precision}
     inputs = [data / f"{split}.safetensors" for split in ("judges", "calibration", "test")]
 
-    with runtime.stage("train-judges", decides=decides, inputs=inputs, outputs=[out, metrics]) as this:
+    with runtime.stage("train-judges", decides=decides, inputs=inputs, outputs=[out, metrics], together=True) as this:
         device = runtime.device()
         (x, y, classes), calibration, test = (
             (tensors["x"].to(device), tensors["y"].to(device), about["classes"])
@@ -58,6 +58,8 @@ def main(data: Path, out: Path, metrics: Path) -> None:
             weights |= {f"{trunk}/{key}": value for key, value in trained.weights[settings.epochs].items()}
             accuracies[trunk] = {"clean": asdict(trained.clean), "robust": asdict(trained.robust)}
 
+        if not this.writes:
+            return
         save_tensors(out, weights, {"networks": networks})
         write_json(metrics, {"trunks": accuracies, "attack": asdict(test_threat)})
 

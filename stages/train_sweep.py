@@ -61,7 +61,7 @@ def main(data: Path, out: Path, history: Path, metrics: Path) -> None:
     inputs = [data / f"{split}.safetensors" for split in ("train", "calibration", "test")]
     outputs = [out / f"{name}.safetensors" for name in plans] + [history, metrics]
 
-    with runtime.stage("train-sweep", decides=decides, inputs=inputs, outputs=outputs) as this:
+    with runtime.stage("train-sweep", decides=decides, inputs=inputs, outputs=outputs, together=True) as this:
         device = runtime.device()
         loaded = [load_tensors(path) for path in inputs]
         train, calibration, test = ((each["x"].to(device), each["y"].to(device)) for each, _ in loaded)
@@ -86,7 +86,8 @@ def main(data: Path, out: Path, history: Path, metrics: Path) -> None:
                 each["seed"]: {kind: each[kind]["value"] for kind in ("clean", "robust")} | floors for each in accuracy
             }
             about = {"name": name, "network": arguments, "accuracy": passed, "epochs": settings.epochs}
-            save_tensors(out / f"{name}.safetensors", weights, about)
+            if this.writes:
+                save_tensors(out / f"{name}.safetensors", weights, about)
             results[name] = {
                 "spec": spec.model_dump(),
                 "norm": recipe.norm,
@@ -96,6 +97,8 @@ def main(data: Path, out: Path, history: Path, metrics: Path) -> None:
                 "n_parameters": trained.n_parameters,
                 "seeds": accuracy,
             }
+        if not this.writes:
+            return
         write_csv(history, pd.DataFrame(rows, columns=COLUMNS))
         write_json(metrics, results)
 

@@ -11,7 +11,7 @@ from fourlenses.runtime import ROOT
 
 SCRIPTS = {
     "adversarial-training": "adversarial_training", "inversion": "inversion", "loading": "loading", "cka": "linear_cka",
-    "snnl": "soft_nearest_neighbor", "glow": "glow",
+    "snnl": "soft_nearest_neighbor", "glow": "glow", "processes": "processes",
 }  # fmt: skip
 
 

@@ -5,7 +5,6 @@ elsewhere. Networks compared within a seed start from the same weights and see t
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float, Num
 from numpy import ndarray
 
-from fourlenses.statistics import Estimate, Undecided, resampling_counts
+from fourlenses.statistics import Draws, Estimate, Undecided, drawn_images, drawn_seeds, resampling_counts
 
 FOLDER = "results/entanglement"
 ATTACKS = ("fgsm", "bim")  # untargeted, as the claims have them; the other attacks are drawn, not judged
@@ -84,44 +83,6 @@ def ratio(above: Float[ndarray, " r"], below: Float[ndarray, " r"]) -> Float[nda
     return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
 
 
-@dataclass(frozen=True)
-class Draws:
-    """Resamples of training seeds and of images: how often each was drawn, the first row being the sample itself.
-
-    Image i of every set and network is drawn together, since most sets are versions of the same test images.
-    """
-
-    seeds: list[int]
-    seed_counts: Float[ndarray, "r seeds"]
-    image_counts: Float[ndarray, "r images"]
-
-    def mean(self, answers: Num[ndarray, "*shape n"]) -> Float[ndarray, "r *shape"]:
-        """Mean over the first n images, of one seed, in every resample; NaN where none of them was drawn."""
-        counts = self.image_counts[:, : answers.shape[-1]]
-        sums = np.tensordot(counts, answers, (1, answers.ndim - 1))
-        total = counts.sum(axis=1).reshape(-1, *[1] * (answers.ndim - 1))
-        return np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total > 0)
-
-    def over_seeds(self, values: Iterable[Float[ndarray, "r *shape"]]) -> Float[ndarray, "r *shape"]:
-        """Mean over seeds of what was measured on each, in their order."""
-        total = 0.0
-        for counts, value in zip(self.seed_counts.T, values, strict=True):
-            total = total + counts.reshape(-1, *[1] * (value.ndim - 1)) * value
-        return total / len(self.seeds)
-
-    def estimate(self, values: Float[ndarray, " r"], n_images: int, note: str = "") -> Estimate:
-        """A quantity of these resamples, measured on so many images."""
-        alone = "one training seed: the interval is over images only" if len(self.seeds) == 1 else ""
-        return Estimate(values, n_images * len(self.seeds), "; ".join(filter(None, [note, alone])))
-
-
 def draw(seeds: Iterable[int], n_images: int, n_resamples: int, generator: np.random.Generator) -> Draws:
     """Draw seeds and images; raises Undecided without seeds."""
-    seeds = sorted(int(seed) for seed in seeds)
-    if not seeds:
-        raise Undecided("the networks to compare have no training seed in common")
-    seed_counts, _ = resampling_counts(len(seeds), 1, n_resamples, generator)
-    # the same multinomial counts of the images, in a fifth of the time: with many images the draws are what takes long
-    drawn = generator.integers(n_images, size=(n_resamples, n_images)) + n_images * np.arange(n_resamples)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
-    return Draws(seeds, seed_counts.astype(float), np.vstack([np.ones(n_images), counts]))
+    return Draws(*drawn_seeds(seeds, n_resamples, generator), drawn_images(n_images, n_resamples, generator))

@@ -14,13 +14,12 @@ from fourlenses.simplicity.tables import (
     Tables,
     Trained,
     draw,
-    drawn_images,
     kendall,
     simplest,
     table,
     trained,
 )
-from fourlenses.statistics import Estimate, Undecided
+from fourlenses.statistics import Estimate, Undecided, drawn_images
 
 KNOB = "images"  # the bed of the study's own images
 LEAST_WEIGHTS, LEAST_SEEDS = 5, 3  # for a rank correlation with the weight

@@ -11,8 +11,8 @@ import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
-from fourlenses.simplicity.tables import Draws, Tables, arrays, draw, drawn_images, simplest, table
-from fourlenses.statistics import Estimate, Undecided
+from fourlenses.simplicity.tables import Draws, Tables, arrays, draw, simplest, table
+from fourlenses.statistics import Estimate, Undecided, drawn_images
 
 
 @dataclass(frozen=True)

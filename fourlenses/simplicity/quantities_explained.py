@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from fourlenses.simplicity.tables import Draws, Tables, draw, drawn_images, table
-from fourlenses.statistics import Estimate, Undecided
+from fourlenses.simplicity.tables import Draws, Tables, draw, table
+from fourlenses.statistics import Estimate, Undecided, drawn_images
 
 GROUP = "wrong"
 

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from fourlenses.simplicity.tables import Tables, arrays, drawn_images, spearman, table
-from fourlenses.statistics import Estimate, Undecided
+from fourlenses.simplicity.tables import Tables, arrays, spearman, table
+from fourlenses.statistics import Estimate, Undecided, drawn_images
 
 BLACK, NOISE = ("black",), ("noise",)
 DIGITS, CLOTHES, NUMBERS = ("mnist", "mnist5k"), ("fashion-mnist",), ("svhn",)

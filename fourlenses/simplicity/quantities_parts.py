@@ -13,8 +13,8 @@ import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
-from fourlenses.simplicity.tables import FORM, Draws, Tables, Trained, draw, drawn_images, simplest, table, trained
-from fourlenses.statistics import Estimate, Undecided
+from fourlenses.simplicity.tables import FORM, Draws, Tables, Trained, draw, simplest, table, trained
+from fourlenses.statistics import Estimate, Undecided, drawn_images
 
 ASKED = {"bits": 0.3, "removal": 0.5, "retention": 0.5}
 

@@ -16,7 +16,8 @@ import pandas as pd
 from jaxtyping import Float, Int, Num
 from numpy import ndarray
 
-from fourlenses.statistics import Estimate, Undecided, resampling_counts
+from fourlenses import statistics
+from fourlenses.statistics import Undecided, drawn_seeds
 
 FOLDER = "results/simplicity"
 CHUNK = 256  # resamples whose ranks are held at once
@@ -35,17 +36,8 @@ def arrays(tables: Tables, name: str) -> Mapping[str, ndarray]:
     return tables[f"{FOLDER}/{name}.safetensors"]
 
 
-@dataclass(frozen=True)
-class Draws:
-    """Resamples of training seeds and of images: how often each was drawn, the first row being the sample itself."""
-
-    seeds: list[int]
-    seed_counts: Float[ndarray, "r seeds"]
-    image_counts: Float[ndarray, "r images"]
-
-    def mean(self, values: Num[ndarray, "*shape images"]) -> Float[ndarray, "r *shape"]:
-        """Mean over images, of one seed, in every resample."""
-        return np.tensordot(self.image_counts, values.astype(float), (1, values.ndim - 1)) / values.shape[-1]
+class Draws(statistics.Draws):
+    """Resamples in which medians can be taken too, and numbers that are known for a whole seed only."""
 
     def median(self, values: Num[ndarray, " images"]) -> Float[ndarray, " r"]:
         """Median over images, of one seed, in every resample."""
@@ -60,13 +52,6 @@ class Draws:
     def _by_image(self) -> Int[ndarray, "images r"]:
         return np.ascontiguousarray(self.image_counts.T, np.int32)
 
-    def over_seeds(self, values: Iterable[Float[ndarray, "r *shape"]]) -> Float[ndarray, "r *shape"]:
-        """Mean over seeds of what was measured on each, in their order."""
-        total = 0.0
-        for counts, value in zip(self.seed_counts.T, values, strict=True):
-            total = total + counts.reshape(-1, *[1] * (value.ndim - 1)) * value
-        return total / len(self.seeds)
-
     def of_table(self, values: Num[ndarray, "seeds *shape"]) -> Float[ndarray, "r *shape"]:
         """Mean over seeds of numbers that are known for a whole seed only."""
         return np.tensordot(self.seed_counts, values.astype(float), 1) / len(self.seeds)
@@ -78,29 +63,12 @@ class Draws:
         drawn = generator.binomial(n, shares.clip(0, 1), (len(self.seed_counts) - 1, *shares.shape)) / n
         return self.over_seeds(np.moveaxis(np.concatenate([shares[None], drawn]), 1, 0))
 
-    def estimate(self, values: Float[ndarray, " r"], n_images: int, note: str = "", complete: bool = True) -> Estimate:
-        """A quantity of these resamples, measured on so many images."""
-        alone = "one training seed: the interval is over images only" if len(self.seeds) == 1 else ""
-        return Estimate(values, n_images * len(self.seeds), "; ".join(filter(None, [note, alone])), complete)
-
-
-def drawn_images(n_images: int, n_resamples: int, generator: np.random.Generator) -> Float[ndarray, "r images"]:
-    """How often each image is drawn in every resample, after a first row of once each."""
-    # multinomial counts in a fifth of the time that numpy's take
-    drawn = generator.integers(n_images, size=(n_resamples, n_images)) + n_images * np.arange(n_resamples)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
-    return np.vstack([np.ones(n_images), counts])
-
 
 def draw(
     seeds: Iterable[int], images: Float[ndarray, "r images"], n_resamples: int, generator: np.random.Generator
 ) -> Draws:
     """Draw seeds, for images that are drawn already; raises Undecided without seeds."""
-    seeds = sorted(int(seed) for seed in seeds)
-    if not seeds:
-        raise Undecided("what is to be compared has no training seed in common")
-    seed_counts, _ = resampling_counts(len(seeds), 1, n_resamples, generator)
-    return Draws(seeds, seed_counts.astype(float), images)
+    return Draws(*drawn_seeds(seeds, n_resamples, generator), images)
 
 
 def spearman(

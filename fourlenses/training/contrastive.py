@@ -5,7 +5,8 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from fourlenses.attacks import autocast
+from fourlenses import processes
+from fourlenses.attacks import Stream, autocast
 from fourlenses.nets.folding import Shadow
 from fourlenses.nets.network import Network
 from fourlenses.training.objectives import Objective, Threat
@@ -62,13 +63,13 @@ def contrastive(precision: str) -> Objective:
     """
 
     def objective(
-        network: nn.Module, x: Float[Tensor, "views c h w"], y: Int[Tensor, " n"], generator: Generator
+        network: nn.Module, x: Float[Tensor, "views c h w"], y: Int[Tensor, " n"], generator: Stream
     ) -> tuple[Tensor, Tensor]:
         with autocast(x.device, precision):
             g = network.features(x.to(memory_format=torch.channels_last))
             h = network.scaffold(g)
             logits = network.head(g.detach()).float()
-        return nt_xent(*h.chunk(2)) + F.cross_entropy(logits, y.repeat(2)), logits
+        return nt_xent(*map(processes.gathered, h.chunk(2))) + F.cross_entropy(logits, y.repeat(2)), logits
 
     return objective
 
@@ -85,7 +86,7 @@ def contrastive_adversarial(precision: str, threat: Threat) -> Objective:
     learn = contrastive(precision)
 
     def objective(
-        network: nn.Module, x: Float[Tensor, "views c h w"], y: Int[Tensor, " n"], generator: Generator
+        network: nn.Module, x: Float[Tensor, "views c h w"], y: Int[Tensor, " n"], generator: Stream
     ) -> tuple[Tensor, Tensor]:
         copy = shadow.of(network)
         with torch.no_grad():

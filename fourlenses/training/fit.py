@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
+from fourlenses import processes
 from fourlenses.errors import UserError
 from fourlenses.resume import Resume
 from fourlenses.training.evaluate import accuracy, robust_accuracy
@@ -60,12 +61,14 @@ def fit(
     )
     try:
         for state, log in progress(epochs, name, remaining):
-            if len(log) in checkpoints:
-                resume.save(f"{name}, epoch {len(log)}", final_weights(state), {})
-            resume.save(name, state, {"history": log})
+            if processes.rank() == 0:
+                if len(log) in checkpoints:
+                    resume.save(f"{name}, epoch {len(log)}", final_weights(state), {})
+                resume.save(name, state, {"history": log})
             history = log
     except FloatingPointError as error:
         raise UserError(f"{name}: {error}", "finite numbers", "lower train.lr or the attack's radius") from None
+    processes.wait()
     weights = {epoch: resume.load(f"{name}, epoch {epoch}")[0] for epoch in sorted(checkpoints)}
     weights[settings.epochs] = final_weights(state)
     network.scaffold = None

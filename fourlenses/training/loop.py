@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd  # the function: the first torch.optim.SGD of a process imports the compiler, 1.5 s
 
+from fourlenses import processes
+from fourlenses.errors import UserError
 from fourlenses.training.augment import AUGMENTATIONS
 from fourlenses.training.objectives import Objective
+from fourlenses.training.synced import synchronise
 
 State = dict[str, Tensor]
 
@@ -137,14 +140,22 @@ def train(
     Arguments: `x`, images as bytes on the device where the network is; `y`, labels; `objective`, the recipe's loss on
     a batch; `generator`, on the same device, the only source of randomness; `evaluate`, held-out measures of the
     network to use, for the history; `state` and `history`, what an earlier call yielded last, to go on from there.
+    Several processes (fourlenses/processes.py) share each batch, and end with what one alone would have.
 
     The network to use, `final_weights(state)`, is the moving average of the weights if `ema_decay` > 0. Raises
     FloatingPointError, naming the step, when the loss or a weight is not finite; ValueError for fewer images than one
-    batch.
+    batch; UserError for a batch that the processes cannot share alike.
     """
     steps = len(x) // settings.batch  # an epoch leaves out the incomplete last batch
     if steps == 0:
         raise ValueError(f"{len(x)} training images, but a batch of {settings.batch}")
+    part = None
+    if processes.count() > 1:
+        if settings.batch % processes.count():
+            given = f"a batch of {settings.batch} images for {processes.count()} processes"
+            raise UserError(given, "as many images for each", "change train.batch, or the number of processes")
+        synchronise(network)
+        part = processes.Part(generator, settings.views)
     network.to(memory_format=torch.channels_last)
     average = copy.deepcopy(network) if settings.ema_decay else network
     augment, schedule = AUGMENTATIONS[settings.augment], SCHEDULES[settings.schedule]
@@ -169,14 +180,19 @@ def train(
             images = (x[index].float() / 255).repeat(settings.views, 1, 1, 1)
             images = augment(images, settings.crop_padding, settings.flip, generator)
             lr = schedule(step, settings.epochs * steps, settings.lr)
-            loss, logits = objective(network, images, y[index], generator)
+            labels = y[index]
+            if part:
+                images, labels = part.rows(images), processes.Part(generator).rows(labels)
+            loss, logits = objective(network, images, labels, part or generator)
             with torch.no_grad():
                 gradients = list(torch.autograd.grad(loss, parameters))
+                processes.average(gradients)
                 optimize(parameters, gradients, memory, step, lr, settings.weight_decay)
             if settings.ema_decay:
                 _follow(average, network, settings.ema_decay)
             losses[i] = loss.detach()
-            hits += (logits.argmax(1) == y[index].repeat(settings.views)).sum() / settings.views
+            hits += (logits.argmax(1) == labels.repeat(settings.views)).sum() / settings.views
+        processes.average([losses, hits])
         if not torch.isfinite(losses).all():
             first = int((~torch.isfinite(losses)).nonzero()[0])
             raise FloatingPointError(f"the training loss is not finite at step {epoch * steps + first}")
@@ -188,7 +204,7 @@ def train(
             "epoch": epoch + 1,
             "lr": lr,
             "loss": float(losses.mean()),
-            "accuracy_train": float(hits) / (steps * settings.batch),
+            "accuracy_train": float(hits) * processes.count() / (steps * settings.batch),
         }
         history.append(row | evaluate(average))
         yield state, history

@@ -8,11 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fourlenses.attacks import autocast, projected_gradient
+from fourlenses.attacks import Stream, autocast, projected_gradient
 from fourlenses.nets.folding import Shadow
 
 # (network, images (n, c, h, w) in [0, 1], labels (n,), generator) -> loss (), logits (n, classes) that it rests on
-Objective = Callable[[nn.Module, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+Objective = Callable[[nn.Module, Tensor, Tensor, Stream], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def standard(precision: str) -> Objective:
     """Cross-entropy on the images themselves."""
 
     def objective(
-        network: nn.Module, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], generator: torch.Generator
+        network: nn.Module, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], generator: Stream
     ) -> tuple[Tensor, Tensor]:
         with autocast(x.device, precision):
             logits = network(x.to(memory_format=torch.channels_last))
@@ -66,7 +66,7 @@ def half_half(precision: str, threat: Threat) -> Objective:
     on_images, on_adversaries = standard(precision), adversarial(precision, threat)
 
     def objective(
-        network: nn.Module, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], generator: torch.Generator
+        network: nn.Module, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], generator: Stream
     ) -> tuple[Tensor, Tensor]:
         clean, _ = on_images(network, x, y, generator)
         attacked, logits = on_adversaries(network, x, y, generator)
@@ -81,7 +81,7 @@ def _adversarial(precision: str, threat: Threat, step_size: float) -> Objective:
     learn = standard(precision)
 
     def objective(
-        network: nn.Module, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], generator: torch.Generator
+        network: nn.Module, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], generator: Stream
     ) -> tuple[Tensor, Tensor]:
         attacked = shadow.of(network)
         x = projected_gradient(

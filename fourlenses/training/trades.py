@@ -2,10 +2,10 @@
 
 import torch
 from jaxtyping import Float, Int
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fourlenses.attacks import STEPS, Loss, autocast, cross_entropy, projected_gradient
+from fourlenses.attacks import STEPS, Loss, Stream, autocast, cross_entropy, normal_like, projected_gradient
 from fourlenses.nets.folding import Shadow
 from fourlenses.training.objectives import Objective, Threat
 
@@ -54,7 +54,7 @@ def mart_loss(
 
 
 def ascend(
-    loss: Loss, x: Float[Tensor, "n c h w"], threat: Threat, step_size: float, deviation: float, generator: Generator
+    loss: Loss, x: Float[Tensor, "n c h w"], threat: Threat, step_size: float, deviation: float, generator: Stream
 ) -> Float[Tensor, "n c h w"]:
     """Images of large `loss` in the ball around `x`, by projected gradient from x + deviation N(0, 1).
 
@@ -63,7 +63,7 @@ def ascend(
     Returns the last iterate. The ball is that of the start while it climbs, and that of `x` at the end.
     Source: Zhang et al. 2019, the authors' code, which takes a random step too where there is no gradient.
     """
-    noise = torch.randn(x.shape, generator=generator, device=generator.device).to(x.device)
+    noise = normal_like(x, generator)
 
     def sloping(z: Tensor) -> Tensor:
         # bfloat16 can hide the start's noise; where the loss is flat, the noise leads away
@@ -85,7 +85,7 @@ def trades(precision: str, threat: Threat, beta: float) -> Objective:
     shadow = Shadow(precision)
 
     def objective(
-        network: nn.Module, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], generator: Generator
+        network: nn.Module, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], generator: Stream
     ) -> tuple[Tensor, Tensor]:
         copy = shadow.of(network)
         with torch.no_grad():
@@ -107,7 +107,7 @@ def mart(precision: str, threat: Threat, beta: float) -> Objective:
     shadow = Shadow(precision)
 
     def objective(
-        network: nn.Module, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], generator: Generator
+        network: nn.Module, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], generator: Stream
     ) -> tuple[Tensor, Tensor]:
         step_size = 2 * threat.eps / threat.steps
         x_adv = ascend(cross_entropy(shadow.of(network), y), x, threat, step_size, DEVIATION, generator)

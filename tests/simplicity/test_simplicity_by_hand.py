@@ -8,8 +8,8 @@ from fourlenses.simplicity.quantities import QUANTITIES
 from fourlenses.simplicity.quantities_beds import LEAST_SHARE
 from fourlenses.simplicity.quantities_heuristics import line_lead
 from fourlenses.simplicity.quantities_parts import ASKED
-from fourlenses.simplicity.tables import MOST_LOST, Draws, draw, drawn_images, kendall, simplest, spearman
-from fourlenses.statistics import Undecided
+from fourlenses.simplicity.tables import MOST_LOST, Draws, draw, kendall, simplest, spearman
+from fourlenses.statistics import Undecided, drawn_images
 from tests.simplicity.synthetic_simplicity import BEDS, FOLDER, HARD, LOST, SHARES, WEIGHTS, simplify, study
 from tests.simplicity.test_simplicity_quantities import measure
 

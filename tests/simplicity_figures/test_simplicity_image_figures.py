@@ -1,72 +1,22 @@
 """Figures of the simplicity lens show the images that its stages kept, in their places, with their numbers."""
 
-from collections.abc import Callable, Iterator
-from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from figures import complexity, drawing, simplified, simplifying
 from stages.draw import FIGURES
-from tests import synthetic_figures
 from tests import synthetic_simplicity_results as made
-
-EXPLAINED = ["resnet-standard", "resnet-adversarial", made.RANDOMISED]
-NAMES = {
-    "images": "MNIST", "fashion": "Fashion-MNIST", "images-residual": "MNIST, residual", "noise": "MNIST under noise",
-    "photo": "MNIST over a photo", "beside": "MNIST beside another",
-    "beside-reversed": "MNIST beside another, label: other",
-    "stripes": "CIFAR-10 (JPEG) with stripes, label: stripes", "stripes-reversed": "CIFAR-10 (JPEG) with stripes",
-    "stacked": "MNIST above another", "photo-residual": "MNIST over a photo, residual",
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory) -> drawing.Results:
-    return synthetic_figures.study(tmp_path_factory.mktemp("study"), 10, seeds=2, images=6)
-
-
-@pytest.fixture(scope="module")
-def drawn(results) -> Iterator[Callable[[str], Figure]]:
-    yield cache(lambda name: FIGURES[name](results))
-    plt.close("all")
-
-
-@pytest.fixture(scope="module")
-def tables(results) -> dict[str, pd.DataFrame]:
-    return {path.stem: pd.read_csv(path) for path in (results.folder / "simplicity").glob("*.csv")}
-
-
-def points(axis: Axes, colour: str | None = None, face: str | None = None) -> np.ndarray:
-    """Where marks stand, in the order of x; `colour` and `face`, of the marks that are meant."""
-    found = [
-        line.get_xydata() for line in axis.lines
-        if line.get_marker() not in ("None", "") and (colour is None or line.get_color() == colour)
-        and (face is None or line.get_markerfacecolor() == face)
-    ]  # fmt: skip
-    found = np.concatenate(found or [np.empty((0, 2))])
-    return found[np.lexsort(found.T[::-1])]
+from tests.looking import EXPLAINED, NAMES, changed, points, said
 
 
 def shown(axis: Axes) -> list[np.ndarray]:
     """The images of a canvas, 0 to 255, as they stand: by row and then by column."""
     ordered = sorted(axis.images, key=lambda image: (round(image.get_extent()[3], 4), image.get_extent()[0]))
     return [np.round(255 * image.get_array()).astype(int) for image in ordered]
-
-
-def said(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(plt.Text) if text.get_text()]
-
-
-def changed(results: drawing.Results, **tables: pd.DataFrame) -> drawing.Results:
-    """The same results but for some tables."""
-    others = drawing.Results(results.folder, results.reported_in, results.names, results.standard, results.robust)
-    others.simplicity.update(tables)
-    return others
 
 
 def test_the_ladder_is_in_the_order_of_bits_with_its_numbers(results, drawn, tables):

@@ -1,7 +1,5 @@
 """Figures of the simplicity lens show what its tables say: marks and numbers are looked up in made-up ones."""
 
-from collections.abc import Callable, Iterator
-from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -9,65 +7,17 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
 from figures import condensation, drawing, explaining, names, rehearsal, simplifying
 from stages.draw import FIGURES
-from tests import synthetic_figures
 from tests import synthetic_simplicity_results as made
-
-EXPLAINED = ["resnet-standard", "resnet-adversarial", made.RANDOMISED]
-NAMES = {
-    "images": "MNIST", "fashion": "Fashion-MNIST", "images-residual": "MNIST, residual", "noise": "MNIST under noise",
-    "photo": "MNIST over a photo", "beside": "MNIST beside another",
-    "beside-reversed": "MNIST beside another, label: other",
-    "stripes": "CIFAR-10 (JPEG) with stripes, label: stripes", "stripes-reversed": "CIFAR-10 (JPEG) with stripes",
-    "stacked": "MNIST above another", "photo-residual": "MNIST over a photo, residual",
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory) -> drawing.Results:
-    return synthetic_figures.study(tmp_path_factory.mktemp("study"), 10, seeds=2, images=6)
-
-
-@pytest.fixture(scope="module")
-def drawn(results) -> Iterator[Callable[[str], Figure]]:
-    yield cache(lambda name: FIGURES[name](results))
-    plt.close("all")
-
-
-@pytest.fixture(scope="module")
-def tables(results) -> dict[str, pd.DataFrame]:
-    return {path.stem: pd.read_csv(path) for path in (results.folder / "simplicity").glob("*.csv")}
-
-
-def points(axis: Axes, colour: str | None = None, face: str | None = None) -> np.ndarray:
-    """Where marks stand, in the order of x; `colour` and `face`, of the marks that are meant."""
-    found = [
-        line.get_xydata() for line in axis.lines
-        if line.get_marker() not in ("None", "") and (colour is None or line.get_color() == colour)
-        and (face is None or line.get_markerfacecolor() == face)
-    ]  # fmt: skip
-    found = np.concatenate(found or [np.empty((0, 2))])
-    return found[np.lexsort(found.T[::-1])]
+from tests.looking import EXPLAINED, NAMES, changed, points, said
 
 
 def on_grid(found: np.ndarray, wanted: np.ndarray | pd.DataFrame) -> bool:
     """Whether points stand where they should, in whatever order."""
     wanted = np.asarray(wanted)
     return found.shape == wanted.shape and np.allclose(found, wanted[np.lexsort(wanted.T[::-1])])
-
-
-def said(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(plt.Text) if text.get_text()]
-
-
-def changed(results: drawing.Results, **tables: pd.DataFrame) -> drawing.Results:
-    """The same results but for some tables."""
-    others = drawing.Results(results.folder, results.reported_in, results.names, results.standard, results.robust)
-    others.simplicity.update(tables)
-    return others
 
 
 def test_every_file_that_figures_read_is_listed_and_read_once(results, tables):
