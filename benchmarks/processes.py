@@ -33,17 +33,17 @@ def main(repetitions: int = 3, n_processes: int = 2, epochs: int = 3, out: Path 
     rates: dict[int, list[float]] = {n_processes: [], 1: []}
     for _ in range(repetitions):
         for n, found in rates.items():
-            found.append(rate(n, epochs))
+            found.append(rate(n, epochs, environment["threads"]))
     ours, peer = (median(found) for found in rates.values())
     note = f"{n_processes} processes against one; ResNet 16-32-64-128, {epochs} epochs of batches of {BATCH}, bfloat16"
     record("processes", environment, ours, peer, "one process", "images/s", note, out)
 
 
-def rate(n: int, epochs: int) -> float:
-    """Images a second of a training by n processes."""
+def rate(n: int, epochs: int, threads: int) -> float:
+    """Images a second of a training by n processes, which share the threads."""
     torchrun = "-m torch.distributed.run --standalone --local-ranks-filter 0".split()
     command = [sys.executable, *torchrun, "--nproc-per-node", str(n), "-m", "benchmarks.processes"]
-    environment = os.environ | {"BENCHMARK_EPOCHS": str(epochs)}
+    environment = os.environ | {"BENCHMARK_EPOCHS": str(epochs), "FOURLENSES_THREADS": str(max(1, threads // n))}
     done = subprocess.run(command, cwd=runtime.ROOT, env=environment, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 

@@ -189,7 +189,7 @@ def _start_of_rows(stepper: AttackerStep, x: Tensor, part: Part) -> Tensor:
     batch = part.whole(x)
     whole = type(stepper)(orig_input=batch, eps=stepper.eps, step_size=stepper.step_size)
     start = part.rows(_random_start(whole, batch, part.stream))
-    for name in vars(whole).keys() - vars(stepper).keys():
-        drawn = getattr(whole, name)
-        setattr(stepper, name, part.rows(drawn) if name in whole.by_image else drawn)
+    for name, drawn in vars(whole).items():
+        if name != "orig_input":
+            setattr(stepper, name, part.rows(drawn) if name in getattr(whole, "by_image", ()) else drawn)
     return start

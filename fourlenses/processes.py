@@ -4,9 +4,12 @@ Training shares every batch: each process draws the same random numbers as one a
 the gradients are averaged. Stages made of independent items share these.
 """
 
+import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -39,7 +42,10 @@ def join(device: "torch.device") -> None:
     if count() > 1 and not distributed.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # the one that is done first waits for the others' shares, which may take hours
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=timedelta(days=7))
+        atexit.register(distributed.destroy_process_group)  # its threads must end before the interpreter does
 
 
 def wait() -> None:
@@ -48,6 +54,17 @@ def wait() -> None:
         from torch import distributed
 
         distributed.barrier()
+
+
+def of_first(value: Item) -> Item:
+    """What the first process calls by this name."""
+    if count() == 1:
+        return value
+    from torch import distributed
+
+    said = [value]
+    distributed.broadcast_object_list(said)
+    return said[0]
 
 
 def share(items: Sequence[Item]) -> list[Item]:
@@ -70,12 +87,30 @@ def average(tensors: "Sequence[Tensor]") -> None:
 
 def gathered(x: "Tensor") -> "Tensor":
     """The rows of all processes, one process after the other; differentiable, the gradients of all losses added up."""
-    if count() == 1:
-        return x
-    import torch
-    from torch.distributed.nn.functional import all_gather
+    return x if count() == 1 else _gather().apply(x)
 
-    return torch.cat(all_gather(x.contiguous()))
+
+@cache
+def _gather() -> type:
+    """What `gathered` does, with its gradient; made when it is first needed, because torch takes a second to import."""
+    import torch
+    from torch import distributed
+
+    class Gather(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x: "Tensor") -> "Tensor":
+            x = x.contiguous()
+            parts = [torch.empty_like(x) for _ in range(count())]
+            distributed.all_gather(parts, x)
+            return torch.cat(parts)
+
+        @staticmethod
+        def backward(ctx, gradient: "Tensor") -> "Tensor":
+            gradient = gradient.clone(memory_format=torch.contiguous_format)
+            distributed.all_reduce(gradient)
+            return gradient.chunk(count())[rank()]
+
+    return Gather
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def stage(
     label, first = f"{name}@{item}" if item else name, processes.rank() == 0
     if processes.count() > 1 and not together:
         raise UserError(f"stage {label} in {processes.count()} processes", "one", "start it without torchrun")
-    with _lock(SCRATCH / f"{label}.lock", label) if first else nullcontext():
+    with lock(SCRATCH / f"{label}.lock", f"stage {label}") if first else nullcontext():
         manifest = {
             "stage": label,
             "params": dict(decides),
@@ -76,12 +76,13 @@ def stage(
             "environment": environment() if uses_torch else {},
         }
         key = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+        if processes.count() > 1:
+            processes.join(device())
+            key = processes.of_first(key)  # their GPUs may have different names
         resume = Resume(SCRATCH / label, key, clean=first)
         if resume.stale and first:
             print(f"{label}: settings changed since the interrupted run; starting over", file=sys.stderr)
         resumed = resume.folder.exists()
-        if processes.count() > 1:
-            processes.join(device())
         processes.wait()
         yield Stage(resume, first)
         processes.wait()
@@ -92,11 +93,15 @@ def stage(
         _log(name, item, time.monotonic() - start, resumed, manifest["environment"])
 
 
-def run(main: Callable[..., None]) -> None:
-    """Parse `main`'s arguments from the command line and call it; a user's mistake is one line and exit code 2."""
+def run(main: Callable[..., None], outlives: bool = False) -> None:
+    """Parse `main`'s arguments from the command line and call it; a user's mistake is one line and exit code 2.
+
+    Unless it `outlives` them, the process ends with the one that started it.
+    """
     import tyro
 
-    _die_with_parent()
+    if not outlives:
+        _die_with_parent()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         tyro.cli(main)
@@ -132,8 +137,9 @@ def device() -> "torch.device":
     """The device that FOURLENSES_DEVICE names, else the GPU if there is one (one a process), else the CPU."""
     import torch
 
-    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    name = os.environ.get("FOURLENSES_DEVICE") or (own if torch.cuda.is_available() else "cpu")
+    name = os.environ.get("FOURLENSES_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
@@ -154,13 +160,17 @@ def downloads() -> Path:
     return Path(os.environ.get("FOURLENSES_CACHE") or platformdirs.user_cache_path("fourlenses"))
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def environment() -> dict[str, Any]:
     """Set the thread count (FOURLENSES_THREADS, else a core each) and return what can change a result's last bits."""
     import numpy
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    text = os.environ.get("FOURLENSES_THREADS") or str(max(1, cores // processes.neighbours()))
+    text = os.environ.get("FOURLENSES_THREADS") or str(max(1, cores() // processes.neighbours()))
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"FOURLENSES_THREADS={text}", "a whole number from 1", "set it so, or unset it")
     torch.set_num_threads(int(text))
@@ -175,15 +185,15 @@ def environment() -> dict[str, Any]:
 
 
 @contextmanager
-def _lock(path: Path, label: str) -> Iterator[None]:
-    """An exclusive lock that the kernel releases when the process dies."""
+def lock(path: Path, what: str) -> Iterator[None]:
+    """An exclusive lock that the kernel releases when the process dies; raises UserError if `what` runs already."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             remedy = "wait until it ends, or stop it"
-            raise UserError(f"stage {label} runs already in {Path.cwd().name}", "one run at a time", remedy) from None
+            raise UserError(f"{what} runs already in {Path.cwd().name}", "one run at a time", remedy) from None
         yield
 
 

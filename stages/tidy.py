@@ -48,7 +48,7 @@ def _checkpoints(made: list[Output], days: int) -> Iterator[Path]:
     for study in {output.study for output in made}:
         labels = {output.path.stem for output in made if output.path.parent == study / runtime.MANIFESTS}
         for path in (study / runtime.SCRATCH).glob("*"):
-            if path.is_dir() and path.name != "quarantine":
+            if path.is_dir() and path.name not in ("quarantine", "workers"):
                 newest = max((file.stat().st_mtime for file in path.rglob("*")), default=None)
                 if path.name not in labels or (newest is not None and newest < time.time() - days * DAY):
                     yield path

@@ -5,6 +5,7 @@ own commands, and this process alone speaks to DVC: it asks which stages changed
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from fourlenses import runtime
 from fourlenses.errors import UserError
 
 LOGS = runtime.SCRATCH / "workers"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 PAUSE = 1.0  # seconds between two looks at the jobs
 
 
@@ -36,13 +38,14 @@ def main(
     """Bring the study in the current folder up to date with several stages at a time.
 
     Goes on where an interrupted run stopped; after a failure no stage is started, those that run are waited for, and
-    the exit code is 2. Logs: .resume/workers.
+    the exit code is 2. Stopped by a signal, it stops its stages; killed outright, it leaves them to end by themselves.
+    The run cache of DVC is not asked. Logs: .resume/workers.
 
     Args:
         targets: stages to make, with all that they stand on (default: all)
         workers: stages at a time
         engine: processes of this machine, or jobs of Slurm (on a file system that all machines share)
-        devices: one a worker, such as cuda:0 cuda:1 (default: every worker chooses as a stage alone does)
+        devices: one a worker, such as cuda:0 cuda:1 (default: as a stage alone, so that all share one GPU)
         threads: of each stage (default: the cores of this machine, shared; on Slurm those of the job)
         minutes: most that a stage may take
         gpus: GPUs of a Slurm job
@@ -52,10 +55,11 @@ def main(
         given = f"{workers} workers and {len(devices)} devices"
         raise UserError(given, "one worker or more, and a device for each or none", "correct the options")
     if engine == "local" and threads is None:
-        threads = max(1, (os.cpu_count() or 1) // workers)
+        threads = max(1, runtime.cores() // workers)
     settings = {"local": {}, "slurm": {"gpus_per_node": gpus, "slurm_partition": partition}}[engine]
-    executor = _executor(engine, {key: value for key, value in settings.items() if value}, minutes)
-    with _repository() as repo:
+    with runtime.lock(runtime.SCRATCH / "workers.lock", "stages.workers"), _repository() as repo:
+        shutil.rmtree(LOGS, ignore_errors=True)  # a job is known by the number of its process, which may come again
+        executor = _executor(engine, {key: value for key, value in settings.items() if value}, minutes)
         _run(repo, _order(repo, targets), executor, workers, devices, threads)
 
 
@@ -73,7 +77,7 @@ def _repository() -> Iterator[Any]:
     from dvc.repo import Repo
 
     try:
-        repo = Repo()
+        repo = Repo(_wait_for_lock=True)
         yield repo
     except DvcException as error:
         raise UserError(f"DVC: {error}", "a study that DVC can read", "see `dvc status`") from None
@@ -106,12 +110,23 @@ def _run(
     repo: Any, order: dict[str, tuple[Any, set[str]]], executor: Any, workers: int, devices: list[str],
     threads: int | None,
 ) -> None:  # fmt: skip
-    waiting, running, done, failed = list(order), {}, set(), []
+    running: dict[str, tuple[Any, int]] = {}  # jobs and their workers
+    try:
+        _keep_busy(repo, order, executor, workers, devices, threads, running)
+    finally:
+        for job, _ in running.values():
+            job.cancel(check=False)
+
+
+def _keep_busy(
+    repo: Any, order: dict[str, tuple[Any, set[str]]], executor: Any, workers: int, devices: list[str],
+    threads: int | None, running: dict[str, tuple[Any, int]],
+) -> None:  # fmt: skip
+    waiting, done, failed = list(order), set(), []
     bar = iter(runtime.progress(range(len(order)), "stages"))
     while waiting or running:
         for name, (job, _) in list(running.items()):
             if job.done():
-                del running[name]
                 if job.exception() is None and job.result() == 0:
                     repo.commit(name, force=True)
                     done.add(name)
@@ -119,6 +134,7 @@ def _run(
                 else:
                     said = (job.stderr() or "").strip().splitlines()[-1:]
                     failed.append(f"{name} ({''.join(said)}; {LOGS / job.job_id})")
+                del running[name]
         ready = [name for name in waiting if order[name][1] <= done]
         for name in [] if failed else ready:
             if len(running) == workers:
@@ -127,12 +143,16 @@ def _run(
             stage = order[name][0]
             with repo.lock:
                 changed = stage.changed()
+                if changed:
+                    stage.remove_outs()  # as DVC does, lest a folder keep what is made no longer
             if not changed:
                 done.add(name)
                 next(bar, None)
                 continue
             slot = min(set(range(workers)) - {slot for _, slot in running.values()})
-            variables = {"FOURLENSES_DEVICE": devices[slot]} if devices else {}
+            # on this machine submitit would hide its GPUs
+            variables = {VISIBLE: os.environ.get(VISIBLE)} if executor.cluster == "local" else {}
+            variables |= {"FOURLENSES_DEVICE": devices[slot]} if devices else {}
             variables |= {"FOURLENSES_THREADS": str(threads)} if threads else {}
             running[name] = executor.submit(work, stage.cmd, str(Path.cwd()), variables), slot
             print(f"{name}: worker {slot}, job {running[name][0].job_id}", file=sys.stderr)
@@ -141,10 +161,14 @@ def _run(
         time.sleep(PAUSE if running else 0)
 
 
-def work(command: str, folder: str, variables: dict[str, str]) -> int:
-    """Run a stage's command in the study's folder, on whichever machine; returns its exit code."""
-    return subprocess.run(command, shell=True, cwd=folder, env=os.environ | variables, check=False).returncode
+def work(command: str, folder: str, variables: dict[str, str | None]) -> int:
+    """Run a stage's command in the study's folder, on whichever machine; returns its exit code.
+
+    Arguments: `variables`, of its environment; None for one that it must not have.
+    """
+    environment = {name: value for name, value in (os.environ | variables).items() if value is not None}
+    return subprocess.run(command, shell=True, cwd=folder, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runtime.run(main, outlives=True)

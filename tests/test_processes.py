@@ -13,7 +13,7 @@ from fourlenses import processes
 from fourlenses.artifacts import load_tensors, read_csv
 from fourlenses.errors import UserError
 
-TORCHRUN = "-m torch.distributed.run --standalone --nproc-per-node 2 --local-ranks-filter 0".split()
+TORCHRUN = "-m torch.distributed.run --standalone --nproc-per-node 2".split()
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ if pathlib.Path("broken").exists() and name == "c":
 time.sleep(0.5)
 pathlib.Path(name + ".txt").write_text(text)
 with open("log", "a") as log:
-    print(name, start, time.time(), os.environ.get("FOURLENSES_DEVICE"), os.environ["FOURLENSES_THREADS"], file=log)
+    seen = [os.environ.get(name) for name in ("FOURLENSES_DEVICE", "FOURLENSES_THREADS", "CUDA_VISIBLE_DEVICES")]
+    print(name, start, time.time(), *seen, file=log)
 """
 
 
@@ -41,19 +42,19 @@ def study(tmp_path) -> Path:
     return tmp_path
 
 
-def log(study: Path) -> dict[str, tuple[float, float, str, str]]:
+def log(study: Path) -> dict[str, tuple]:
     rows = [line.split() for line in (study / "log").read_text().splitlines()]
-    return {name: (float(start), float(end), device, threads) for name, start, end, device, threads in rows}
+    return {name: (float(start), float(end), *seen) for name, start, end, *seen in rows}
 
 
 def test_stages_run_side_by_side_in_order_and_only_once(study):
-    code, stderr = run(study, *WORKERS, "--devices", "cpu", "other", "--threads", "3")
+    code, stderr = run(study, *WORKERS, "--devices", "cpu", "other", "--threads", "3", CUDA_VISIBLE_DEVICES="0,1")
     assert code == 0, stderr
     ran = log(study)
     assert sorted(ran) == ["a", "b", "c", "d"]
     assert ran["a"][1] <= min(ran["b"][0], ran["c"][0]) and ran["d"][0] >= max(ran["b"][1], ran["c"][1])
     assert {ran["b"][2], ran["c"][2]} == {"cpu", "other"}, "each had a worker of its own"
-    assert {threads for *_, threads in ran.values()} == {"3"}
+    assert {row[3:] for row in ran.values()} == {("3", "0,1")}, "threads, and the GPUs that this process sees"
     assert (study / "d.txt").read_text() == "dbaca"
     assert "up to date" in dvc(study, "status")
     (study / "log").unlink()

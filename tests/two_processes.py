@@ -22,7 +22,7 @@ Y = torch.randint(0, 3, (48,), generator=STREAM)
 BATCH = 16
 NAMES = (
     "standard", "adversarial-l2", "adversarial-linf", "adversarial-jpeg", "adversarial-gabor", "adversarial-snow",
-    "trades-l2", "mart-l2", "simclr", "simclr-adversarial",
+    "fast-linf", "half-half-linf", "trades-l2", "trades-linf", "mart-l2", "simclr", "simclr-adversarial",
 )  # fmt: skip
 
 

@@ -4,16 +4,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from fourlenses import processes
+from fourlenses.errors import UserError
 
 
 def synchronise(network: nn.Module) -> None:
     """Let every batch normalisation of a network, in place, take its statistics over all processes while it trains.
 
-    Each process must have as many images.
+    Each process must have as many images. Raises UserError for a network with dropout, whose masks the processes would
+    not share.
     """
     for module in network.modules():
+        if isinstance(module, _DropoutNd) and module.p > 0:
+            given = f"a network with dropout for {processes.count()} processes"
+            raise UserError(given, "one without", "train this network by one process")
         if isinstance(module, _BatchNorm):
             module.__class__ = {nn.BatchNorm1d: BatchNorm1d, nn.BatchNorm2d: BatchNorm2d}[type(module)]
 
