@@ -1,7 +1,7 @@
 # make repro            the default study: images -> networks -> verdicts, figures, paper
 # make repro STUDY=name studies/name
 # make test             every test
-# make readme           write the verdicts, accuracies and minutes of the results into README.md
+# make readme           write the verdicts, accuracies and minutes of the results into README.md, and the paper of all studies
 # make verify           hash outputs and the DVC cache against dvc.lock; QUARANTINE=1 moves what is corrupt away
 # make tidy             list what no stage owns; APPLY=1 deletes it
 .DEFAULT_GOAL := help
@@ -39,6 +39,7 @@ test: setup
 
 readme: setup
 	python -m stages.readme
+	python -m stages.studies
 
 verify: setup
 	python -m stages.verify $(if $(QUARANTINE),--quarantine)

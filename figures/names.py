@@ -45,7 +45,7 @@ FORMS = {  # of the adversarial regularizer: which way, and by which trunk the d
 
 SETS = {
     "notmnist": "notMNIST", "mnist5k": "MNIST", "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "svhn": "SVHN",
-    "cifar10": "CIFAR-10", "cifar10-jpeg75": "CIFAR-10 (JPEG)", "cifar100": "CIFAR-100",
+    "cifar10": "CIFAR-10", "cifar10-jpeg75": "cifar10-jpeg75", "cifar100": "CIFAR-100",
     "tiny-imagenet": "Tiny ImageNet", "photo-patches": "photo patches", "usps": "USPS",
 }  # fmt: skip
 DETECTORS = {

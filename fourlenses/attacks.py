@@ -144,6 +144,8 @@ def projected_gradient(
                 kept.keep(image, measure(image))
             else:
                 kept.image = image
+    if not kept.finite:
+        raise FloatingPointError("the loss of an attack is not finite")
     return kept.image.detach()
 
 
@@ -151,12 +153,11 @@ class _Best:
     """Of each image, the version of largest signed value among those shown."""
 
     def __init__(self, sign: float) -> None:
-        self.sign, self.image, self.value = sign, None, None
+        self.sign, self.image, self.value, self.finite = sign, None, None, True
 
     def keep(self, image: Tensor, values: Tensor) -> None:
         values = self.sign * values.detach()
-        if not torch.isfinite(values).all():
-            raise FloatingPointError("the loss of an attack is not finite")
+        self.finite = torch.isfinite(values).all() & self.finite  # asked once, at the end: asking waits for the GPU
         if self.image is None:
             self.image, self.value = image, values
         else:

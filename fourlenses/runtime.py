@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import resource
 import signal
@@ -79,7 +80,7 @@ def stage(
         if processes.count() > 1:
             processes.join(device())
             key = processes.of_first(key)  # their GPUs may have different names
-        resume = Resume(SCRATCH / label, key, clean=first)
+        resume = Resume(SCRATCH / label, key, piece=_piece(), first=first)
         if resume.stale and first:
             print(f"{label}: settings changed since the interrupted run; starting over", file=sys.stderr)
         resumed = resume.folder.exists()
@@ -166,7 +167,8 @@ def cores() -> int:
 
 
 def environment() -> dict[str, Any]:
-    """Set the thread count (FOURLENSES_THREADS, else a core each) and return what can change a result's last bits."""
+    """Set threads (FOURLENSES_THREADS, else a core each) and algorithms (the fastest; with FOURLENSES_DETERMINISTIC=1
+    those that repeat their bits on a GPU too), and return what can change a result's last bits."""
     import numpy
     import torch
 
@@ -174,14 +176,31 @@ def environment() -> dict[str, Any]:
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"FOURLENSES_THREADS={text}", "a whole number from 1", "set it so, or unset it")
     torch.set_num_threads(int(text))
+    deterministic = os.environ.get("FOURLENSES_DETERMINISTIC") == "1"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cudnn.benchmark = not deterministic
     where = device()
-    return {
+    found = {
         "torch": torch.__version__,
         "numpy": numpy.__version__,
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else where.type,
         "threads": torch.get_num_threads(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
-    } | ({"processes": processes.count()} if processes.count() > 1 else {})
+    }
+    found |= {"processes": processes.count()} if processes.count() > 1 else {}
+    return found | ({"deterministic": True} if deterministic else {})
+
+
+def _piece() -> float:
+    text = os.environ.get("FOURLENSES_PIECE") or "0"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise UserError(f"FOURLENSES_PIECE={text}", "seconds, 0 or more", "set it so, or unset it")
+    return seconds
 
 
 @contextmanager

@@ -113,11 +113,8 @@ def _train(
     label: str,
 ) -> None:
     """Train a simplifier in place to stay close to its images at few bits, going on where a run stopped."""
-    saved = resume.load(label)
-    state, history = (saved[0], saved[1]["history"]) if saved else (None, [])
-    steps = train_mse(simplifier, density, x, settings, weight, stream, state=state, history=history)
-    for reached, log in steps:
-        resume.save(label, reached, {"history": log})
+    state, history = resume.reached(label)
+    resume.finish(label, train_mse(simplifier, density, x, settings, weight, stream, state=state, history=history))
 
 
 def _retrained(

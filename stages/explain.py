@@ -65,20 +65,18 @@ def main(data: Path, models: Path, glow: Path, out: Path) -> None:
         about = about.explode("image").dropna().reset_index(drop=True).astype({"image": int})
         x, labels = (test[part][about["image"].tolist()] for part in ("x", "y"))
         about["label"] = labels
-        members = {group: torch.from_numpy(rows.index.to_numpy()) for group, rows in about.groupby("group", sort=False)}
+        members = {group: torch.tensor(rows.index.to_numpy()) for group, rows in about.groupby("group", sort=False)}
         kept = {f"{group}/original": x[places] for group, places in members.items()}
         measures, history, distances, made = [], [], [], {}
         for name, network in networks.items():
             originals, log_p = Originals(network, x.to(device)), answers(network, x)
             for seed in seeds:
                 unit, of = f"{name}, seed {seed}", about.assign(network=name, seed=seed)
-                saved = this.resume.load(unit)
-                state, log = (saved[0], saved[1]["history"]) if saved else ({}, [])
+                state, log = this.resume.reached(unit)
                 stream, left = runtime.generator(seed, "explain", device=device), len(pieces(settings.steps)) - len(log)
                 steps = explain(originals, density, settings, stream, state=state, history=log)
                 try:
-                    for state, log in runtime.progress(steps, unit, left):
-                        this.resume.save(unit, state, {"history": log})
+                    state, log = this.resume.finish(unit, runtime.progress(steps, unit, left))
                 except FloatingPointError as error:
                     raise UserError(f"{unit}: {error}", "finite numbers", "lower explain.lr") from None
                 after = simplified(density, state["found"].to(device)).cpu()

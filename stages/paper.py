@@ -21,15 +21,20 @@ def main(document: Path, root: Path, studies: list[Path], out: Path) -> None:
     """
     inputs = [document] + [study / "results/claims.csv" for study in studies]
     with runtime.stage("paper", decides={}, inputs=inputs, outputs=[out], uses_torch=False):
-        shown = {"studies": json.dumps([_below(root, study) for study in studies])}
-        with atomic_path(out) as temporary:
-            try:
-                typst.compile(
-                    document, output=temporary, root=root, format="pdf", sys_inputs=shown, ignore_system_fonts=True
-                )
-            except typst.TypstError as error:
-                where = f"{document.name} does not compile: {error.message} {' '.join(error.trace)}"
-                raise UserError(where, "every number in the results", "run the earlier stages: `dvc repro`") from None
+        typeset(document, root, studies, out)
+
+
+def typeset(document: Path, root: Path, studies: list[Path], out: Path) -> None:
+    """Compile the paper of the first study, with the verdicts of all; the arguments are those of `main`."""
+    shown = {"studies": json.dumps([_below(root, study) for study in studies])}
+    with atomic_path(out) as temporary:
+        try:
+            typst.compile(
+                document, output=temporary, root=root, format="pdf", sys_inputs=shown, ignore_system_fonts=True
+            )
+        except typst.TypstError as error:
+            where = f"{document.name} does not compile: {error.message} {' '.join(error.trace)}"
+            raise UserError(where, "every number in the results", "run the earlier stages: `dvc repro`") from None
 
 
 def _below(root: Path, study: Path) -> str:

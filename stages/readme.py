@@ -12,7 +12,11 @@ from fourlenses import runtime
 from fourlenses.artifacts import atomic_path, read_csv, read_json
 from fourlenses.errors import UserError
 
-STUDIES = {"MNIST-5k": Path(), "Fashion-MNIST": Path("studies/fashion")}  # whose results the README shows
+STUDIES = {  # whose results the README shows
+    "MNIST-5k": Path(),
+    "Fashion-MNIST": Path("studies/fashion"),
+    "cifar10-jpeg75": Path("studies/cifar10-jpeg75"),
+}
 RECIPES = Path("studies/recipes")  # which ends before the verdicts
 BENCHMARKS = Path("benchmarks/results.csv")
 NORMS = {"l2": "L2", "linf": "Linf"}

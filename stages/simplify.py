@@ -168,15 +168,13 @@ class Bench:
         )
         simplifier = build_simplifier(tuple(x.shape[1:]), plan.base, self.form, self._stream("simplifier"))
         key = f"{self._key} weight {weight:g}"
-        saved = self.resume.load(key)
-        state, history = (saved[0], saved[1]["history"]) if saved else ({}, [])
+        state, history = self.resume.reached(key)
         left = len(pieces(plan.settings.steps)) - len(history)
         steps = train_joint(
             simplifier, classifier, self.density, x, y, plan.settings, weight, self._stream("joint"), warm=warm,
             state=state, history=history,
         )  # fmt: skip
-        for state, history in runtime.progress(steps, key, left):
-            self.resume.save(key, state, {"history": history})
+        _, history = self.resume.finish(key, runtime.progress(steps, key, left))
         made = {
             name: simplified(simplifier, each.x.to(device)).cpu()
             for name, each in {"train": self.train, "test": self.test}.items()

@@ -1,5 +1,6 @@
 """Train generative adversarial networks and follow how mixed their images are with real ones."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -7,9 +8,9 @@ import torch
 
 from fourlenses import runtime
 from fourlenses.artifacts import load_tensors, save_tensors, write_csv
-from fourlenses.entanglement.gan import KINDS, Comparison, Guided, evaluations, generated, shown, train
+from fourlenses.entanglement.gan import KINDS, Comparison, Guided, State, evaluations, generated, shown, train
 from fourlenses.errors import UserError
-from fourlenses.nets.gan import N_NOISE, build_gan
+from fourlenses.nets.gan import N_NOISE, Gan, build_gan
 from fourlenses.nets.zoo import load_network
 from fourlenses.params import read_params
 
@@ -53,26 +54,35 @@ def main(data: Path, classifier: Path, out: Path, table: Path) -> None:
                 stream = runtime.generator(seed, "noise of a GAN", device=device)
                 noise = torch.randn(n + N_SHOWN, N_NOISE, generator=stream, device=device)
                 comparison = Comparison(test[: 2 * n].float() / 255, noise[:n], network)
-                saved = this.resume.load(name)
-                state, history = (saved[0], saved[1]["history"]) if saved else ({}, [])
-                samples = {key: value for key, value in state.items() if key.startswith("images/")}
-                stream, left = runtime.generator(seed, "train a GAN", device=device), len(schedule) - len(history)
+                state, done = this.resume.reached(name)
+                stream, left = runtime.generator(seed, "train a GAN", device=device), len(schedule) - len(done)
                 steps = train(
-                    gan, game, x, batch, schedule, stream, evaluate=comparison.measure, state=state, history=history
+                    gan, game, x, batch, schedule, stream, evaluate=comparison.measure, state=state, history=done
                 )
+                steps = _watched(steps, gan, noise[n:], looked_at, _samples(state))
                 try:
-                    for state, log in runtime.progress(steps, name, left):
-                        iteration = log[-1]["iteration"]
-                        if iteration in looked_at:
-                            samples[f"images/{iteration}"] = (generated(gan, noise[n:]) * 255).round().byte()
-                        this.resume.save(name, state | samples, {"history": log})
-                        history = log
+                    state, history = this.resume.finish(name, runtime.progress(steps, name, left))
                 except FloatingPointError as error:
                     raise UserError(f"{name}: {error}", "finite numbers", "change gans.widths or gans.batch") from None
                 rows += [{"gan": kind, "guided": int(rule is Guided), "seed": seed} | row for row in history]
-                images |= {f"{kind}/seed{seed}/{key.removeprefix('images/')}": each for key, each in samples.items()}
+                images |= {f"{kind}/seed{seed}/{i.removeprefix('images/')}": x for i, x in _samples(state).items()}
         save_tensors(out, images, {"iterations": looked_at})
         write_csv(table, pd.DataFrame(rows)[COLUMNS])
+
+
+def _watched(
+    steps: Iterable[tuple[State, list[dict]]], gan: Gan, noise: torch.Tensor, at: list[int], samples: State
+) -> Iterator[tuple[State, list[dict]]]:
+    """The same steps, their states with the images that the GAN makes of the noise after each iteration of `at`."""
+    for state, history in steps:
+        iteration = history[-1]["iteration"]
+        if iteration in at:
+            samples[f"images/{iteration}"] = (generated(gan, noise) * 255).round().byte()
+        yield state | samples, history
+
+
+def _samples(state: State) -> State:
+    return {key: value for key, value in state.items() if key.startswith("images/")}
 
 
 if __name__ == "__main__":

@@ -60,16 +60,14 @@ def main(data: Path, out: Path, photos: Path, table: Path) -> None:
                 own.shape[1:], n_scales=n_scales, depth=spec.depth, width=spec.width, coupling=spec.coupling,
                 generator=weights,
             )  # fmt: skip
-            saved = this.resume.load(name)
-            state, history = (saved[0], saved[1]["history"]) if saved else (None, [])
+            state, history = this.resume.reached(name)
             steps = train_prior(
                 glow, train.to(device), spec.steps, batch, lr, runtime.generator(seed, "train a prior", device=device),
                 precision=precision, vary=varied, evaluate=lambda glow: {"bpd_photos": bits(glow, "photos")},
                 state=state, history=history,
             )  # fmt: skip
             try:
-                for state, history in runtime.progress(steps, name):
-                    this.resume.save(name, state, {"history": history})
+                _, history = this.resume.finish(name, runtime.progress(steps, name))
             except FloatingPointError as error:
                 raise UserError(f"{name}: {error}", "finite numbers", "lower glow.lr") from None
             arguments[name], accepted[name] = glow.arguments, {each: bits(glow, each) for each in judged}

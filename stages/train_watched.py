@@ -122,13 +122,11 @@ def _watch(
         terms = torch.stack([each.anchors.float() for each in found])
         resume.save(f"{label}, step {step}", {"terms": terms}, {"rows": [_row(each) for each in found]})
 
-    saved = resume.load(label)
-    state, done = (saved[0], saved[1]["history"]) if saved else ({}, [])
+    state, done = resume.reached(label)
     first = len(done) * at[-1] // n_epochs
     going_on = epochs(objective=watched(objective, at, visit, first), state=state, history=done)
     try:
-        for state, history in runtime.progress(going_on, label, n_epochs - len(done)):
-            resume.save(label, state, {"history": history})
+        resume.finish(label, runtime.progress(going_on, label, n_epochs - len(done)))
     except FloatingPointError as error:
         raise UserError(f"{label}: {error}", "finite numbers", "lower train.lr") from None
     visit(at[-1], network)

@@ -14,7 +14,7 @@ NAMES = {
     "images": "MNIST", "fashion": "Fashion-MNIST", "images-residual": "MNIST, residual", "noise": "MNIST under noise",
     "photo": "MNIST over a photo", "beside": "MNIST beside another",
     "beside-reversed": "MNIST beside another, label: other",
-    "stripes": "CIFAR-10 (JPEG) with stripes, label: stripes", "stripes-reversed": "CIFAR-10 (JPEG) with stripes",
+    "stripes": "cifar10-jpeg75 with stripes, label: stripes", "stripes-reversed": "cifar10-jpeg75 with stripes",
     "stacked": "MNIST above another", "photo-residual": "MNIST over a photo, residual",
 }  # fmt: skip
 

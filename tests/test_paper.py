@@ -13,7 +13,7 @@ from figures.drawing import ENTANGLEMENT, SIMPLICITY
 from fourlenses.artifacts import read_csv, write_csv, write_json
 from fourlenses.claims import evaluate, load_claims
 from fourlenses.errors import UserError
-from stages import draw, paper
+from stages import draw, paper, studies
 from stages.claims import QUANTITIES
 from tests import synthetic, synthetic_figures, synthetic_similarity
 
@@ -81,11 +81,24 @@ def test_the_paper_has_the_same_bytes_every_time_and_takes_other_studies(study, 
     shutil.copy(study / "results/claims.csv", other)
     shutil.copy(study / "params.yaml", other.parent)
     outs = [study / f"paper/{name}.pdf" for name in ("first", "second", "both")]
-    for out, studies in zip(outs, ([Path()], [Path()], [Path(), other.parent]), strict=True):
-        paper.main(Path("paper/main.typ"), Path(), studies, out)
+    for out, shown in zip(outs, ([Path()], [Path()], [Path(), other.parent]), strict=True):
+        paper.main(Path("paper/main.typ"), Path(), shown, out)
     first, second, both = (out.read_bytes() for out in outs)
     assert first == second != both
     assert first.startswith(b"%PDF")
+
+
+def test_the_paper_of_all_studies_in_git_is_made_of_their_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    studies.main(out=tmp_path / "paper.pdf")
+    assert (tmp_path / "paper.pdf").read_bytes() == (ROOT / "paper/four-lenses.pdf").read_bytes()
+
+
+def test_a_paper_of_all_studies_needs_the_one_that_it_shows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no results in studies/fashion; expected a study that has run; run `dvc repro"):
+        studies.main()
+    assert list(tmp_path.iterdir()) == []
 
 
 def broken(study: Path, tmp_path: Path) -> Path:

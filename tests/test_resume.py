@@ -1,7 +1,9 @@
 """Checkpoints of an interrupted stage."""
 
+import pytest
 import torch
 
+from fourlenses import resume as resume_module
 from fourlenses.resume import Resume
 
 
@@ -66,3 +68,62 @@ def test_clear_deletes_everything_also_when_there_is_nothing(tmp_path):
     save(resume, 1.0)
     resume.clear()
     assert value(resume) is None and list(tmp_path.iterdir()) == []
+
+
+class Killed(BaseException):
+    """What no handler catches."""
+
+
+def count(resume: Resume, clock, until: int, seconds: float = 1.0, killed: int | None = None):
+    """A loop of `until` steps of so many seconds each, from where it stopped."""
+
+    def steps():
+        state, history = resume.reached("loop")
+        for i in range(len(history), until):
+            clock.now += seconds
+            if i == killed:
+                raise Killed
+            state, history = {"x": state.get("x", torch.tensor(0)) + i}, [*history, {"step": i}]
+            yield state, history
+
+    return resume.finish("loop", steps())
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    class Clock:
+        now = 0.0
+
+        def monotonic(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(resume_module, "time", clock)
+    return clock
+
+
+@pytest.mark.parametrize(("piece", "repeated"), [(0.0, 0), (1.0, 0), (2.0, 1), (3.0, 1), (100.0, 7)])
+def test_killed_loop_repeats_a_piece_at_most_and_ends_the_same(tmp_path, clock, piece, repeated):
+    whole = count(Resume(tmp_path / "whole", "key", piece=piece), clock, 10)
+    with pytest.raises(Killed):
+        count(Resume(tmp_path, "key", piece=piece), clock, 10, killed=7)
+    left = Resume(tmp_path, "key", piece=piece)
+    assert 7 - len(left.reached("loop")[1]) == repeated
+    state, history = count(left, clock, 10)
+    assert (int(state["x"]), history) == (int(whole[0]["x"]), whole[1]) == (45, [{"step": i} for i in range(10)])
+
+
+def test_finished_loop_is_kept_whatever_the_piece_and_not_repeated(tmp_path, clock):
+    count(Resume(tmp_path, "key", piece=100.0), clock, 3)
+    again = Resume(tmp_path, "key")
+    assert len(again.reached("loop")[1]) == 3
+    state, history = count(again, clock, 3, killed=0)
+    assert int(state["x"]) == 3 and len(history) == 3
+
+
+def test_only_the_first_process_deletes_and_keeps_what_loops_reach(tmp_path, clock):
+    old = Resume(tmp_path, "old")
+    save(old, 1.0)
+    other = Resume(tmp_path, "new", first=False)
+    assert other.stale == [old.folder] and old.folder.exists()
+    assert int(count(other, clock, 3)[0]["x"]) == 3 and not other.folder.exists()

@@ -68,6 +68,32 @@ def test_environment_names_what_changes_last_bits(monkeypatch):
     assert set(found) == {"torch", "numpy", "device", "threads", "cpu"}
 
 
+def test_algorithms_are_deterministic_when_asked_and_the_manifest_says_so(monkeypatch):
+    before = torch.backends.cudnn.benchmark
+    try:
+        for asked in ("1", "0"):
+            monkeypatch.setenv("FOURLENSES_DETERMINISTIC", asked)
+            assert runtime.environment().get("deterministic", False) is (asked == "1")
+            assert torch.are_deterministic_algorithms_enabled() is (asked == "1")
+            assert torch.backends.cudnn.benchmark is (asked == "0")
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.benchmark = before
+
+
+@pytest.mark.parametrize("piece", ["-1", "soon", "inf", "nan"])
+def test_wrong_piece_is_one_line(study, monkeypatch, piece):
+    monkeypatch.setenv("FOURLENSES_PIECE", piece)
+    with pytest.raises(UserError, match=f"FOURLENSES_PIECE={piece}; expected seconds, 0 or more"), study():
+        pass
+
+
+def test_piece_reaches_the_loops(study, monkeypatch):
+    monkeypatch.setenv("FOURLENSES_PIECE", "2.5")
+    with study() as this:
+        assert this.resume.piece == 2.5
+
+
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -163,14 +163,12 @@ def condensed_sets(
     def build_net(turn: int) -> nn.Module:
         return build(**arguments, generator=streams("network", turn))
 
-    saved = resume.load(name)
-    state, history = (saved[0], saved[1]["history"]) if saved else ({}, [])
+    state, history = resume.reached(name)
     left = len(stops(plan.rounds)) - len(history) // len(plan.weights)
     stream = streams("images", plan.ipc)
     rows = condense(x, y, n_classes, plan, glow, build_net, stream, state=state, history=history)
     try:
-        for state, history in progress(rows, name, left):
-            resume.save(name, state, {"history": history})
+        state, history = resume.finish(name, progress(rows, name, left))
     except FloatingPointError as error:
         raise UserError(f"{name}: {error}", "finite numbers", "lower condense.lr, or train the prior longer") from None
     return [condensed(state, i) for i in range(len(plan.weights))], history

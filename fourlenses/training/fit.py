@@ -1,6 +1,6 @@
 """Train one network to its end, with checkpoints and progress."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -53,24 +53,23 @@ def fit(
     of `train`; `progress` wraps the epochs (iterable, name, total). A scaffold is dropped at the end. Raises
     UserError, naming `name`, when the loss or a weight is not finite.
     """
-    saved = resume.load(name)
-    state, history = (saved[0], saved[1]["history"]) if saved else ({}, [])
-    remaining = settings.epochs - len(history)
-    epochs = train(
-        network, x, y, objective, settings, generator, evaluate=held_out.measure, state=state, history=history
-    )
+    state, done = resume.reached(name)
+
+    def epochs() -> Iterator[tuple[State, list[dict]]]:
+        for state_then, history_then in train(
+            network, x, y, objective, settings, generator, evaluate=held_out.measure, state=state, history=done
+        ):
+            if len(history_then) in checkpoints and resume.first:
+                resume.save(f"{name}, epoch {len(history_then)}", final_weights(state_then), {})
+            yield state_then, history_then
+
     try:
-        for state, log in progress(epochs, name, remaining):
-            if processes.rank() == 0:
-                if len(log) in checkpoints:
-                    resume.save(f"{name}, epoch {len(log)}", final_weights(state), {})
-                resume.save(name, state, {"history": log})
-            history = log
+        last, history = resume.finish(name, progress(epochs(), name, settings.epochs - len(done)))
     except FloatingPointError as error:
         raise UserError(f"{name}: {error}", "finite numbers", "lower train.lr or the attack's radius") from None
     processes.wait()
     weights = {epoch: resume.load(f"{name}, epoch {epoch}")[0] for epoch in sorted(checkpoints)}
-    weights[settings.epochs] = final_weights(state)
+    weights[settings.epochs] = final_weights(last)
     network.scaffold = None
     network.load_state_dict(weights[settings.epochs])
     return weights, history

@@ -3,11 +3,13 @@
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd  # the function: the first torch.optim.SGD of a process imports the compiler, 1.5 s
 
@@ -79,7 +81,7 @@ def nesterov(
 ) -> None:
     """A step in place of gradient descent with Nesterov momentum 0.9."""
     sgd(
-        parameters, gradients, memory["momentum"], lr=lr, momentum=0.9,
+        parameters, gradients, memory["momentum"], fused=parameters[0].is_cuda, lr=lr, momentum=0.9,
         weight_decay=weight_decay, nesterov=True, dampening=0.0, maximize=False,
     )  # fmt: skip
 
@@ -163,6 +165,7 @@ def train(
     kept, optimize = OPTIMIZERS[settings.optimizer]
     memory = {name: [torch.zeros_like(parameter) for parameter in parameters] for name in kept}
     history = list(history)
+    drops = any(isinstance(module, _DropoutNd) and module.p > 0 for module in network.modules())
     if state:
         _restore(state, network, average, memory, generator)
 
@@ -183,7 +186,8 @@ def train(
             labels = y[index]
             if part:
                 images, labels = part.rows(images), processes.Part(generator).rows(labels)
-            loss, logits = objective(network, images, labels, part or generator)
+            with _seeded_dropout(generator, step) if drops else nullcontext():
+                loss, logits = objective(network, images, labels, part or generator)
             with torch.no_grad():
                 gradients = list(torch.autograd.grad(loss, parameters))
                 processes.average(gradients)
@@ -215,6 +219,15 @@ def final_weights(state: State) -> State:
     kept = "average/" if any(name.startswith("average/") for name in state) else "network/"
     weights = {name.removeprefix(kept): value for name, value in state.items() if name.startswith(kept)}
     return {name: value for name, value in weights.items() if not name.startswith("scaffold.")}
+
+
+@contextmanager
+def _seeded_dropout(generator: torch.Generator, step: int) -> Iterator[None]:
+    """Dropout draws from torch's global stream: give it a seed of this step, so that training is repeated and resumed
+    exactly, and put it back."""
+    with torch.random.fork_rng([generator.device] if generator.device.type == "cuda" else []):
+        torch.manual_seed((generator.initial_seed() + step) % 2**63)
+        yield
 
 
 @torch.no_grad()

@@ -126,6 +126,30 @@ def test_resumed_run_is_bit_identical(recipe, ema, precision, after):
     assert same(whole, resumed) and log == resumed_log
 
 
+def test_dropout_is_repeated_resumed_and_different_at_every_step():
+    seen = []
+
+    def trained(generator, state=None, history=(), stop=None):
+        def objective_seen(net, x, y, stream):
+            seen.append(float(nn.functional.dropout(torch.ones(1000)).sum()))
+            return objective("standard", "float32")(net, x, y, stream)
+
+        yielded = train(
+            nn.Sequential(network(), nn.Dropout(0.5)), *images(), objective_seen, SETTINGS, generator,
+            evaluate=lambda _: {}, state=state, history=history,
+        )  # fmt: skip
+        return list(itertools.islice(yielded, stop))[-1]
+
+    before = torch.random.get_rng_state()
+    whole, _ = trained(stream(3))
+    assert len(set(seen)) > len(seen) / 2
+    torch.manual_seed(1)
+    state, history = trained(stream(3), stop=1)
+    resumed, _ = trained(stream(99), state, history)
+    assert same(whole, resumed) and not same(whole, trained(stream(4))[0])
+    torch.random.set_rng_state(before)
+
+
 def test_other_stream_gives_other_weights():
     assert not same(run()[0], run(seed=4)[0])
     assert same(run()[0], run()[0])
