@@ -6,15 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import normflows as nf
-import pandas as pd
 import torch
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from benchmarks.scaling import Sides, write_scaling
 from benchmarks.side_by_side import RESULTS, interleaved, mnist5k, record
 from fourlenses import runtime
-from fourlenses.artifacts import write_csv
 from fourlenses.attacks import autocast
 from fourlenses.nets.glow import Glow, Scale, build_glow
 from fourlenses.simplicity.bits import dequantisation, to_flow
@@ -22,6 +19,7 @@ from fourlenses.simplicity.bits import dequantisation, to_flow
 Density = Callable[[Tensor], Tensor]  # of images in glow space, in nats
 
 SIDES = {"ours": "bfloat16", "ours, float32": "float32", "normflows": "float32"}
+FEW = 32  # images whose gradient is timed at other sizes
 PEAK, WARM_UP = 2e-3, 20  # learning rate, and the steps that it rises for
 
 
@@ -73,9 +71,9 @@ def main(
     )
     record("glow", environment, rate["ours"], rate["normflows"], "normflows", "images/s", note, out)
     if scaling:
-        table = pd.DataFrame(scaled(repetitions))
-        write_csv(scaling, table)
-        draw(table).savefig(scaling.with_suffix(".svg"))
+        sizes = {"depth": [1, 2, 4, 8, 16], "width": [16, 32, 64, 128, 256], "pixels": [8, 16, 32, 64]}
+        base, names = {"depth": 4, "width": 48, "pixels": 16}, {"pixels": "side of an image"}
+        write_scaling(scaling, repetitions, base, sizes, gradients, f"seconds for {FEW} images", names)
 
 
 def trained(name: str, images: Tensor, seed: int, steps: int, batch: int, depth: int, width: int) -> Density:
@@ -173,38 +171,12 @@ def copy(scale: Scale, k: int, block: nf.flows.GlowBlock) -> None:
     last.bias.copy_((scale.last_bias[k] * factor)[order])
 
 
-def scaled(repetitions: int, batch: int = 32) -> list[dict[str, object]]:
-    """Median seconds of a gradient of `batch` images as depth, width and the side of an image grow, one at a time."""
-    base = {"depth": 4, "width": 48, "pixels": 16}
-    sizes = {"depth": [1, 2, 4, 8, 16], "width": [16, 32, 64, 128, 256], "pixels": [8, 16, 32, 64]}
-    rows = []
-    for varied, values in sizes.items():
-        for value in values:
-            size = base | {varied: value}
-            stream = runtime.generator("glow", device=runtime.device())
-            x = torch.rand(batch, 1, size["pixels"], size["pixels"], generator=stream, device=stream.device)
-            z = to_flow(x)
-            sides = {}
-            for name in SIDES:
-                density, _ = started(name, x, stream, size["depth"], size["width"])
-                sides[name] = lambda _, name=name, density=density, z=z: learn(name, density, z)
-            interleaved(1, **sides)
-            spent, _ = interleaved(repetitions, **sides)
-            rows += [{"varied": varied, **size, "side": side, "seconds": each} for side, each in spent.items()]
-    return rows
-
-
-def draw(table: pd.DataFrame) -> Figure:
-    """Seconds against each size, both axes logarithmic."""
-    with plt.style.context(runtime.ROOT / "figures" / "style.mplstyle"):
-        figure, axes = plt.subplots(1, 3, figsize=(6.6, 2.2), sharey=True, layout="constrained")
-        for axis, (varied, part) in zip(axes, table.groupby("varied", sort=False), strict=True):
-            for side, line in part.groupby("side", sort=False):
-                axis.loglog(line[varied], line["seconds"], "o-", base=2, label=side)
-            axis.set_xlabel("side of an image" if varied == "pixels" else varied)
-        axes[0].set_ylabel("seconds for 32 images")
-        axes[0].legend()
-    return figure
+def gradients(depth: int, width: int, pixels: int) -> Sides:
+    """A gradient of a few images, by every side."""
+    stream = runtime.generator("glow", device=runtime.device())
+    x = torch.rand(FEW, 1, pixels, pixels, generator=stream, device=stream.device)
+    densities = {name: started(name, x, stream, depth, width)[0] for name in SIDES}
+    return {name: lambda _, name=name: learn(name, densities[name], to_flow(x)) for name in SIDES}
 
 
 if __name__ == "__main__":

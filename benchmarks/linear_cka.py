@@ -5,15 +5,12 @@ from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
 
-import pandas as pd
 import torch
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 from torch import Tensor
 
+from benchmarks.scaling import Sides, write_scaling
 from benchmarks.side_by_side import RESULTS, interleaved, record
 from fourlenses import runtime
-from fourlenses.artifacts import write_csv
 from fourlenses.similarity.grams import block, centred_gram, hsic
 
 WIDTHS = (64, 128, 256)  # channels of the stages of WRN-28-4, whose maps are averaged
@@ -71,9 +68,9 @@ def main(
     )
     record("cka", environment, spent["ours"], spent["pairs"] * times, "ckatorch", "s", note, out)
     if scaling:
-        table = pd.DataFrame(scaled(repetitions))
-        write_csv(scaling, table)
-        draw(table).savefig(scaling.with_suffix(".svg"))
+        sizes = {"layers": [10, 20, 40, 80, 160], "batches": [1, 2, 4, 8, 16], "examples": [128, 256, 512, 1024, 2048]}
+        base, names = {"layers": 40, "batches": 4, "examples": 512}, {"examples": "examples a batch"}
+        write_scaling(scaling, repetitions, base, sizes, both, names=names)
 
 
 def activations(layers: int, batches: int, examples: int, device: torch.device) -> Iterator[Layers]:
@@ -133,33 +130,10 @@ def flop(data: list[Layers]) -> int:
     return grams + sum(len(layers) ** 2 * n * (n - 1) for layers in data)
 
 
-def scaled(repetitions: int) -> list[dict[str, object]]:
-    """Median seconds of ours and the einsum as layers, batches and images a batch grow, one at a time."""
-    base = {"layers": 40, "batches": 4, "examples": 512}
-    sizes = {"layers": [10, 20, 40, 80, 160], "batches": [1, 2, 4, 8, 16], "examples": [128, 256, 512, 1024, 2048]}
-    rows = []
-    for varied, values in sizes.items():
-        for value in values:
-            size = base | {varied: value}
-            data = list(activations(**size, device=runtime.device()))
-            sides = {"ours": lambda _, data=data: ours(data), "einsum": lambda _, data=data: by_einsum(data)}
-            interleaved(1, **sides)
-            spent, _ = interleaved(repetitions, **sides)
-            rows += [{"varied": varied, **size, "side": side, "seconds": each} for side, each in spent.items()]
-    return rows
-
-
-def draw(table: pd.DataFrame) -> Figure:
-    """Seconds against each size, both axes logarithmic."""
-    with plt.style.context(runtime.ROOT / "figures" / "style.mplstyle"):
-        figure, axes = plt.subplots(1, 3, figsize=(6.3, 2.2), sharey=True, layout="constrained")
-        for axis, (varied, part) in zip(axes, table.groupby("varied", sort=False), strict=True):
-            for side, line in part.groupby("side", sort=False):
-                axis.loglog(line[varied], line["seconds"], "o-", base=2, label=side)
-            axis.set_xlabel(varied if varied != "examples" else "examples a batch")
-        axes[0].set_ylabel("seconds")
-        axes[0].legend()
-    return figure
+def both(layers: int, batches: int, examples: int) -> Sides:
+    """Ours and the einsum of as many activations."""
+    data = list(activations(layers=layers, batches=batches, examples=examples, device=runtime.device()))
+    return {"ours": lambda _: ours(data), "einsum": lambda _: by_einsum(data)}
 
 
 if __name__ == "__main__":

@@ -7,18 +7,24 @@ import time
 from pathlib import Path
 from statistics import median
 
+import pandas as pd
 import torch
 
 from benchmarks.adversarial_training import THREAT
+from benchmarks.scaling import draw
 from benchmarks.side_by_side import RESULTS, mnist5k, record, resnet
 from fourlenses import processes, runtime
+from fourlenses.artifacts import write_csv
 from fourlenses.training import RECIPES, Settings, train
 
 BATCH = 256
 PEAK = 0.2
+SEEN = 8 * BATCH  # images of an epoch
 
 
-def main(repetitions: int = 3, n_processes: int = 2, epochs: int = 3, out: Path = RESULTS) -> None:
+def main(
+    repetitions: int = 3, n_processes: int = 2, epochs: int = 3, out: Path = RESULTS, scaling: Path | None = None
+) -> None:
     """Time adversarial training (L2, eps 1.5, 3 steps) of a ResNet on 2,048 images of MNIST-5k, together and alone.
 
     On GPUs each process has one of its own, and the one alone has one; on a CPU both sides have every core.
@@ -28,6 +34,7 @@ def main(repetitions: int = 3, n_processes: int = 2, epochs: int = 3, out: Path 
         n_processes: how many processes share a batch
         epochs: epochs of one training, after one that is not timed
         out: table that gets the row (CSV)
+        scaling: also time other numbers of processes, up to one a core or GPU, into this table (CSV) and a figure
     """
     environment = runtime.environment()
     rates: dict[int, list[float]] = {n_processes: [], 1: []}
@@ -37,6 +44,13 @@ def main(repetitions: int = 3, n_processes: int = 2, epochs: int = 3, out: Path 
     ours, peer = (median(found) for found in rates.values())
     note = f"{n_processes} processes against one; ResNet 16-32-64-128, {epochs} epochs of batches of {BATCH}, bfloat16"
     record("processes", environment, ours, peer, "one process", "images/s", note, out)
+    if scaling:
+        most = torch.cuda.device_count() or runtime.cores()
+        counts = [2**k for k in range(most.bit_length())]
+        rows = [{"varied": "processes", "processes": n, "side": "training", "seconds": each}
+                for n in counts for each in [epochs * SEEN / rate(n, epochs, environment["threads"])]]  # fmt: skip
+        write_csv(scaling, pd.DataFrame(rows))
+        draw(pd.DataFrame(rows), f"seconds for {epochs} epochs", {}).savefig(scaling.with_suffix(".svg"))
 
 
 def rate(n: int, epochs: int, threads: int) -> float:
@@ -54,7 +68,7 @@ def work(epochs: int) -> None:
     device = runtime.device()
     processes.join(device)
     images = mnist5k(device)["train"]
-    x, y = images.x[: 8 * BATCH], images.y[: 8 * BATCH]
+    x, y = images.x[:SEEN], images.y[:SEEN]
     settings = Settings(1 + epochs, BATCH, lr=PEAK, weight_decay=5e-4, crop_padding=2, flip=False, ema_decay=0.0)
     objective = RECIPES["adversarial-l2"].objective("bfloat16", THREAT, 0.0)
     ends = []

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from fourlenses import runtime
 from fourlenses.artifacts import read_csv, write_csv
@@ -64,6 +65,20 @@ def interleaved(repetitions: int, **actions: Callable[[int], Any]) -> tuple[dict
             times[name].append(spent)
             results[name].append(result)
     return {name: median(spent) for name, spent in times.items()}, results
+
+
+def share_of_peak(action: Callable[[], Any], spent: float, device: torch.device) -> float:
+    """Multiplications and additions of an action that takes `spent` seconds, as a share of what a large bfloat16 matrix
+    product does on this device in that time.
+
+    They are counted as PyTorch counts them: those of convolutions and matrix products, forward and backward.
+    """
+    with FlopCounterMode(display=False) as counter:
+        action()
+    n = 8192 if device.type == "cuda" else 2048
+    a = torch.ones(n, n, dtype=torch.bfloat16, device=device)
+    fastest = min(seconds(lambda: a @ a)[0] for _ in range(10))
+    return counter.get_total_flops() / spent / (2 * n**3 / fastest)
 
 
 def record(

@@ -3,15 +3,12 @@
 import resource
 from pathlib import Path
 
-import pandas as pd
 import torch
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 from torch import Tensor
 
+from benchmarks.scaling import Sides, write_scaling
 from benchmarks.side_by_side import RESULTS, interleaved, record, seconds
 from fourlenses import runtime
-from fourlenses.artifacts import write_csv
 from fourlenses.entanglement.minimum import entanglement_at, minimum_entanglement
 
 CLASSES = 10
@@ -60,9 +57,8 @@ def main(
     )
     record("snnl", environment, spent["ours"], spent["released"], "the released formula", "s", note, out)
     if scaling:
-        table = pd.DataFrame(scaled(repetitions))
-        write_csv(scaling, table)
-        draw(table).savefig(scaling.with_suffix(".svg"))
+        sizes = {"points": [512, 1024, 2048, 4096, 8192], "features": [64, 256, 1024, 4096]}
+        write_scaling(scaling, repetitions, {"points": 2048, "features": 1024}, sizes, both)
 
 
 def mixture(points: int, features: int) -> tuple[Tensor, Tensor, float]:
@@ -92,35 +88,10 @@ def released(x: Tensor, y: Tensor, temperature: float) -> float:
     return float(torch.mean(-torch.log(1e-5 + (probabilities * same).sum(1))))
 
 
-def scaled(repetitions: int) -> list[dict[str, object]]:
-    """Median seconds of both as points and features grow, one at a time."""
-    base = {"points": 2048, "features": 1024}
-    sizes = {"points": [512, 1024, 2048, 4096, 8192], "features": [64, 256, 1024, 4096]}
-    rows = []
-    for varied, values in sizes.items():
-        for value in values:
-            size = base | {varied: value}
-            data = mixture(**size)
-            sides = {
-                name: lambda _, of=of, data=data: of(*data) for name, of in (("ours", ours), ("released", released))
-            }
-            interleaved(1, **sides)
-            spent, _ = interleaved(repetitions, **sides)
-            rows += [{"varied": varied, **size, "side": side, "seconds": each} for side, each in spent.items()]
-    return rows
-
-
-def draw(table: pd.DataFrame) -> Figure:
-    """Seconds against each size, both axes logarithmic."""
-    with plt.style.context(runtime.ROOT / "figures" / "style.mplstyle"):
-        figure, axes = plt.subplots(1, 2, figsize=(4.6, 2.2), sharey=True, layout="constrained")
-        for axis, (varied, part) in zip(axes, table.groupby("varied", sort=False), strict=True):
-            for side, line in part.groupby("side", sort=False):
-                axis.loglog(line[varied], line["seconds"], "o-", base=2, label=side)
-            axis.set_xlabel(varied)
-        axes[0].set_ylabel("seconds")
-        axes[0].legend()
-    return figure
+def both(points: int, features: int) -> Sides:
+    """Ours and the released loss of as many points."""
+    data = mixture(points, features)
+    return {"ours": lambda _: ours(*data), "released": lambda _: released(*data)}
 
 
 if __name__ == "__main__":

@@ -4,14 +4,17 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+from benchmarks import side_by_side
+from benchmarks.scaling import write_scaling
 from benchmarks.side_by_side import COLUMNS, RESULTS, interleaved, record
 from fourlenses.artifacts import read_csv
 from fourlenses.runtime import ROOT
 
 SCRIPTS = {
     "adversarial-training": "adversarial_training", "inversion": "inversion", "loading": "loading", "cka": "linear_cka",
-    "snnl": "soft_nearest_neighbor", "glow": "glow", "processes": "processes",
+    "snnl": "soft_nearest_neighbor", "glow": "glow", "processes": "processes", "pgd": "pgd",
 }  # fmt: skip
 
 
@@ -63,3 +66,26 @@ def test_sides_take_turns():
     _, results = interleaved(3, ours=lambda k: order.append(("ours", k)) or k, peer=lambda k: order.append(("peer", k)))
     assert order == [("ours", 0), ("peer", 0), ("peer", 1), ("ours", 1), ("ours", 2), ("peer", 2)]
     assert results == {"ours": [0, 1, 2], "peer": [None] * 3}
+
+
+def test_sizes_grow_one_at_a_time(tmp_path):
+    seen = []
+
+    def sides(images: int, steps: int):
+        seen.append((images, steps))
+        return {"ours": lambda _: None, "peer": lambda _: None}
+
+    path = tmp_path / "scaling.csv"
+    write_scaling(path, 1, {"images": 4, "steps": 2}, {"images": [1, 4, 8], "steps": [1, 2]}, sides)
+    assert seen == [(1, 2), (4, 2), (8, 2), (4, 1), (4, 2)]
+    table = read_csv(path)
+    assert list(table.columns) == ["varied", "images", "steps", "side", "seconds"]
+    assert table["varied"].tolist() == ["images"] * 6 + ["steps"] * 4 and set(table["side"]) == {"ours", "peer"}
+    assert (table["seconds"] >= 0).all() and path.with_suffix(".svg").read_text().count("<svg") == 1
+
+
+def test_share_of_peak_counts_multiplications_and_additions(monkeypatch):
+    monkeypatch.setattr(side_by_side, "seconds", lambda action: (1.0, None))
+    a, b = torch.ones(4, 8), torch.ones(8, 16)
+    share = side_by_side.share_of_peak(lambda: a @ b, 0.5, torch.device("cpu"))
+    assert share == pytest.approx(2 * 4 * 8 * 16 / 0.5 / (2 * 2048**3))
