@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.attacker import attacker_model, no_gpu_needed
 from benchmarks.scaling import Sides, write_scaling
-from benchmarks.side_by_side import RESULTS, interleaved, mnist5k, record, resnet, share_of_peak
+from benchmarks.side_by_side import RESULTS, interleaved, mnist5k, operations, record, resnet, share_of_peak
 from fourlenses import runtime
 from fourlenses.attacks import UnconstrainedStep, frozen
 from fourlenses.images import Images
@@ -53,7 +53,7 @@ def main(
         go(3)
     spent, found = interleaved(repetitions, **{name: lambda _, go=go: go(steps) for name, go in sides.items()})
     loss = {name: mean(error(network, x, targets) for x in each) for name, each in found.items()}
-    share = share_of_peak(lambda: sides["ours"](10), spent["ours"] * 10 / steps, targets.device)
+    share = share_of_peak(operations(lambda: sides["ours"](10)), spent["ours"] * 10 / steps, targets.device)
     note = (
         f"ResNet 16-32-64-128, {n_targets} images, {steps} steps, regularizer-free; "
         f"mean final loss {loss['ours']:.4f}, peer {loss['robustness']:.4f}; "

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.adversarial_training import settings, train_ours
-from benchmarks.side_by_side import RESULTS, interleaved, mnist5k, record, share_of_peak
+from benchmarks.side_by_side import RESULTS, interleaved, mnist5k, operations, record, share_of_peak
 from fourlenses import runtime
 from fourlenses.attacks import cross_entropy, frozen, projected_gradient
 from fourlenses.images import Images
@@ -42,7 +42,8 @@ def main(repetitions: int = 3, steps: int = 20, epochs: int = 4, batch: int = 25
     spent, found = interleaved(repetitions, **sides)
     robust = {name: mean(accuracy(network, x, test.y).value for x in examples) for name, examples in found.items()}
     one = few.x.float() / 255
-    share = share_of_peak(lambda: ours(network, steps)(one, few.y), batch / len(test) * spent["ours"], one.device)
+    done = operations(lambda: ours(network, steps)(one, few.y))
+    share = share_of_peak(done, batch / len(test) * spent["ours"], one.device)
     rates = {name: len(test) / each for name, each in spent.items()}
     others = "".join(
         f"{name} {rates[name]:.4g} images/s, accuracy left {robust[name]:.4f}; "

@@ -67,18 +67,19 @@ def interleaved(repetitions: int, **actions: Callable[[int], Any]) -> tuple[dict
     return {name: median(spent) for name, spent in times.items()}, results
 
 
-def share_of_peak(action: Callable[[], Any], spent: float, device: torch.device) -> float:
-    """Multiplications and additions of an action that takes `spent` seconds, as a share of what a large bfloat16 matrix
-    product does on this device in that time.
-
-    They are counted as PyTorch counts them: those of convolutions and matrix products, forward and backward.
-    """
+def operations(action: Callable[[], Any]) -> int:
+    """Multiplications and additions in the convolutions and matrix products of an action, as PyTorch counts them."""
     with FlopCounterMode(display=False) as counter:
         action()
+    return counter.get_total_flops()
+
+
+def share_of_peak(done: int, spent: float, device: torch.device) -> float:
+    """So many operations in so many seconds, as a share of those that a large bfloat16 matrix product does here."""
     n = 8192 if device.type == "cuda" else 2048
     a = torch.ones(n, n, dtype=torch.bfloat16, device=device)
     fastest = min(seconds(lambda: a @ a)[0] for _ in range(10))
-    return counter.get_total_flops() / spent / (2 * n**3 / fastest)
+    return done / spent / (2 * n**3 / fastest)
 
 
 def record(

@@ -131,10 +131,10 @@ def minutes(studies: Studies) -> str:
     for title, folder in studies.items():
         runs = read_csv(folder / "results/runs.csv")
         spent[title] = _seconds(folder, runs)
-        run = runs.sort_values("peak_memory_mib").iloc[-1]
-        torch = runs["torch"].dropna().iloc[-1]
-        notes.append(f"{title}: {run['device']}, {run['cores']} cores, threads: {run['threads']}, PyTorch {torch}, "
-                     f"at most {run['peak_memory_mib'] / 1024:.1f} GiB.")  # fmt: skip
+        computed = runs.dropna(subset="torch")
+        kinds = [", ".join(map(str, sorted(computed[each].unique()))) for each in ("device", "threads", "torch")]
+        notes.append(f"{title}: {kinds[0]}, {runs['cores'].max()} cores, threads: {kinds[1]}, PyTorch {kinds[2]}, "
+                     f"at most {runs['peak_memory_mib'].max() / 1024:.1f} GiB.")  # fmt: skip
     rows = []
     for name, entry in pipeline.items():
         stage = entry.get("do", entry)
