@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.side_by_side import interleaved
 from fourlenses import runtime
@@ -50,8 +51,15 @@ def draw(table: pd.DataFrame, ylabel: str, names: Mapping[str, str]) -> Figure:
         figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, layout="constrained", squeeze=False)
         for axis, (varied, part) in zip(axes[0], panels, strict=True):
             for side, line in part.groupby("side", sort=False):
-                axis.loglog(line[varied], line["seconds"], "o-", base=2, label=side)
+                axis.loglog(line[varied], line["seconds"], "o-", label=side)
             axis.set_xlabel(names.get(varied, varied))
+            axis.set_xticks(part[varied].unique(), part[varied].unique())
+            axis.xaxis.set_minor_locator(NullLocator())
+        spread = table["seconds"].max() / table["seconds"].min()
+        shared = axes[0, 0].yaxis
+        shared.set_major_locator(LogLocator(10, subs=(1, 2, 5) if spread > 5 else (1, 1.5, 2, 3, 4, 5, 6, 8)))
+        shared.set_major_formatter("{x:g}")
+        shared.set_minor_locator(NullLocator())
         axes[0, 0].set_ylabel(ylabel)
         axes[0, 0].legend()
     return figure
