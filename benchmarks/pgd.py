@@ -1,6 +1,7 @@
 """PGD: our attack in bfloat16 against foolbox's and, where it is installed, torchattacks', both in float32."""
 
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean
@@ -95,9 +96,9 @@ def foolbox(network: Network, steps: int) -> Attack:
 
 
 def torchattacks(network: Network, steps: int) -> Attack:
-    from torchattacks import PGDL2
-
-    peer = PGDL2(network.eval(), eps=EPS, alpha=2.5 * EPS / steps, steps=steps, random_start=True)
+    """A peer that no lock of ours can hold, so it is imported where somebody has installed it."""
+    made = {"eps": EPS, "alpha": 2.5 * EPS / steps, "steps": steps, "random_start": True}
+    peer = import_module("torchattacks").PGDL2(network.eval(), **made)
 
     def attack(x: Tensor, y: Tensor) -> Tensor:
         torch.manual_seed(0)

@@ -58,7 +58,7 @@ def test_links_and_images_resolve(name: str) -> None:
 
 def test_files_that_the_readme_names_exist() -> None:
     folders = "fourlenses|stages|figures|paper|tests|benchmarks|studies"
-    names = re.findall(rf"\b(?:{folders})/[\w./]+\w", README.replace("\\", ""))
+    names = re.findall(rf"\b(?:{folders})/[\w./-]+\w", README.replace("\\", ""))
     made = "studies/smoke/"  # what this study makes is not in Git
     assert names
     assert not [name for name in names if not (ROOT / name).exists() and not name.startswith(made)]
