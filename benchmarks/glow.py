@@ -175,8 +175,8 @@ def gradients(depth: int, width: int, pixels: int) -> Sides:
     """A gradient of a few images, by every side."""
     stream = runtime.generator("glow", device=runtime.device())
     x = torch.rand(FEW, 1, pixels, pixels, generator=stream, device=stream.device)
-    densities = {name: started(name, x, stream, depth, width)[0] for name in SIDES}
-    return {name: lambda _, name=name: learn(name, densities[name], to_flow(x)) for name in SIDES}
+    z, densities = to_flow(x), {name: started(name, x, stream, depth, width)[0] for name in SIDES}
+    return {name: lambda _, name=name: learn(name, densities[name], z) for name in SIDES}
 
 
 if __name__ == "__main__":

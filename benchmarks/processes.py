@@ -47,10 +47,10 @@ def main(
     if scaling:
         most = torch.cuda.device_count() or runtime.cores()
         counts = [2**k for k in range(most.bit_length())]
-        rows = [{"varied": "processes", "processes": n, "side": "training", "seconds": each}
-                for n in counts for each in [epochs * SEEN / rate(n, epochs, environment["threads"])]]  # fmt: skip
-        write_csv(scaling, pd.DataFrame(rows))
-        draw(pd.DataFrame(rows), f"seconds for {epochs} epochs", {}).savefig(scaling.with_suffix(".svg"))
+        spent = [epochs * SEEN / rate(n, epochs, environment["threads"]) for n in counts]
+        table = pd.DataFrame({"varied": "processes", "processes": counts, "side": "training", "seconds": spent})
+        write_csv(scaling, table)
+        draw(table, f"seconds for {epochs} epochs", {}).savefig(scaling.with_suffix(".svg"))
 
 
 def rate(n: int, epochs: int, threads: int) -> float:
