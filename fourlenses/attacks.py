@@ -178,9 +178,14 @@ def _random_start(stepper: AttackerStep, x: Tensor, generator: Stream) -> Tensor
     """The step's own random start; it draws from the global stream, so that is seeded and put back."""
     if isinstance(generator, Part):
         return _start_of_rows(stepper, x, generator)
+    if x.device.type == "cuda":  # a seed drawn there would have to be waited for: the streams change places instead
+        with torch.random.fork_rng([x.device]):
+            torch.cuda.set_rng_state(generator.get_state(), x.device)
+            start = stepper.random_perturb(x)
+            generator.set_state(torch.cuda.get_rng_state(x.device))
+            return start
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    devices = [x.device] if x.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         return stepper.random_perturb(x)
 

@@ -1,5 +1,6 @@
 """Entanglement of real with generated images: what a GAN may be trained on, and what its progress is measured by."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,13 +59,13 @@ class Guided(nn.Module):
     def discriminator_loss(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """-mean_i log p_i at the next temperature."""
         distances, same = squared_distances(torch.cat([real, fake])), partners(sides(real))
-        self.temperature.fill_(advance("tracked", float(self.temperature), distances.detach(), same, start=0.0))
-        return exact(distances, same, 1 / float(self.temperature))[0]
+        self.temperature.fill_(advance("tracked", self.temperature, distances.detach(), same, start=0.0))
+        return exact(distances, same, 1 / self.temperature)[0]
 
     def generator_loss(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """-mean_i log(1 - p_i) at the temperature of the discriminator's last step."""
         distances, y = squared_distances(torch.cat([real, fake])), sides(real)
-        return exact(distances, y[:, None] != y, 1 / float(self.temperature))[0]
+        return exact(distances, y[:, None] != y, 1 / self.temperature)[0]
 
 
 KINDS: dict[str, tuple[str, type[Logistic] | type[Guided]]] = {  # a name in fourlenses.nets.gan.GANS, and the losses
@@ -163,9 +164,10 @@ def train(
             loss_g = game.generator_loss(judged, gan.discriminator(fake))
             players["generator"].step(loss_g, iteration)
             losses.append(torch.stack([loss_d.detach(), loss_g.detach()]))
-            if not torch.isfinite(losses[-1]).all():
-                raise FloatingPointError(f"a loss of the GAN is not finite at iteration {iteration}")
         means = torch.stack(losses).mean(0).tolist() if losses else (None, None)
+        if losses and not all(map(math.isfinite, means)):  # asked once a row: asking waits for the GPU
+            first = int((~torch.stack(losses).isfinite().all(1)).nonzero()[0])
+            raise FloatingPointError(f"a loss of the GAN is not finite at iteration {start + first}")
         history.append({"iteration": stop, "loss_d": means[0], "loss_g": means[1]} | evaluate(gan))
         state = {f"gan/{name}": value.clone() for name, value in gan.state_dict().items()}
         state |= {f"game/{name}": value.clone() for name, value in game.state_dict().items()}

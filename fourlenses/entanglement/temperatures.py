@@ -1,10 +1,10 @@
 """The temperature of the soft nearest neighbor loss in training: what it does to the loss, and rules that find it."""
 
 from collections.abc import Callable
-from math import exp, inf
+from math import inf
 
 import torch
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Float64, Integer
 from torch import Tensor, nn
 
 from fourlenses.entanglement.snnl import STABILITY_EPS
@@ -13,6 +13,8 @@ RELEASED_STEP, LEAST = 0.1, 1e-5  # of the released rule: its step, and the leas
 STEPS, REACH = 2, 1e3  # of the tracked rule: steps a batch, and how far from the mean distance it may go
 NEAREST = 1e-12  # stands for a mean distance of 0, where all points are one
 
+Scalar = float | Float64[Tensor, ""]  # in training a tensor: reading its number would wait for the GPU
+
 
 def partners(y: Integer[Tensor, " n"]) -> Bool[Tensor, "n n"]:
     """Which points share a class, a point and itself excepted."""
@@ -20,7 +22,7 @@ def partners(y: Integer[Tensor, " n"]) -> Bool[Tensor, "n n"]:
 
 
 def exact(
-    distances: Float[Tensor, "n n"], same: Bool[Tensor, "n n"], beta: float
+    distances: Float[Tensor, "n n"], same: Bool[Tensor, "n n"], beta: Scalar
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "n n"]]:
     """The loss l at beta = 1 / T, and its pull C: dl/dbeta = sum_ij C_ij d_ij, and dl/dd_ij = beta C_ij.
 
@@ -34,14 +36,14 @@ def exact(
     others = (-beta * distances).fill_diagonal_(-inf)
     own = others.where(same, -inf)
     partnered = same.any(1)
-    n = max(int(partnered.sum()), 1)
+    n = partnered.sum().clamp(min=1)
     terms = (others.logsumexp(1) - own.logsumexp(1)).where(partnered, 0)
     pull = (own.softmax(1) - others.softmax(1)).where(partnered[:, None], 0)
     return terms.sum() / n, pull / n
 
 
 def released(
-    distances: Float[Tensor, "n n"], same: Bool[Tensor, "n n"], beta: float
+    distances: Float[Tensor, "n n"], same: Bool[Tensor, "n n"], beta: Scalar
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "n n"]]:
     """The released loss, with its epsilon of 1e-5 twice, and its pull, which means the same as that of `exact`.
 
@@ -59,7 +61,7 @@ def released(
 
 
 # rule: the loss that it minimises
-LOSSES: dict[str, Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]] = {
+LOSSES: dict[str, Callable[[Tensor, Tensor, Scalar], tuple[Tensor, Tensor]]] = {
     "fixed": exact,
     "released": released,
     "tracked": exact,
@@ -68,8 +70,12 @@ RULES = tuple(LOSSES)
 
 
 def advance(
-    rule: str, temperature: float, distances: Float[Tensor, "n n"], same: Bool[Tensor, "n n"], start: float
-) -> float:
+    rule: str,
+    temperature: Float64[Tensor, ""],
+    distances: Float[Tensor, "n n"],
+    same: Bool[Tensor, "n n"],
+    start: float,
+) -> Float64[Tensor, ""]:
     """The temperature at which a rule takes the loss of these points, from that of the last ones.
 
     "fixed": T = start. "released": T = start / t, and t <- t - 0.1 dl/dt once, but t is at least 1e-5 (the release lets
@@ -82,17 +88,17 @@ def advance(
     """
     if rule == "released":
         _, pull = released(distances, same, 1 / temperature)
-        t = start / temperature - RELEASED_STEP * float((pull * distances).sum()) / start
-        return start / max(t, LEAST)
+        t = start / temperature - RELEASED_STEP * (pull * distances).sum().double() / start
+        return start / t.clamp(min=LEAST)
     if rule == "tracked":
         n = len(distances)
-        mean = max(float(distances.sum()) / (n * (n - 1)), NEAREST)
-        temperature = temperature or mean
+        mean = (distances.sum().double() / (n * (n - 1))).clamp(min=NEAREST)
+        temperature = torch.where(temperature == 0, mean, temperature)
         for _ in range(STEPS):
-            temperature = min(max(temperature, mean / REACH), mean * REACH)
+            temperature = temperature.clamp(mean / REACH, mean * REACH)
             _, pull = exact(distances, same, 1 / temperature)
-            slope = float((pull * distances).sum()) / temperature
-            temperature *= exp(min(max(slope, -1), 1))
+            slope = (pull * distances).sum().double() / temperature
+            temperature = temperature * slope.clamp(-1, 1).exp()
     return temperature
 
 
@@ -100,10 +106,10 @@ def follow(
     rule: str, distances: Float[Tensor, "n n"], y: Integer[Tensor, " n"], start: float, steps: int
 ) -> tuple[float, float]:
     """The loss of fixed points, and the temperature, after `steps` advances of a rule from the temperature `start`."""
-    same, temperature = partners(y), start
+    same, temperature = partners(y), torch.tensor(start, dtype=torch.float64, device=distances.device)
     for _ in range(steps):
         temperature = advance(rule, temperature, distances, same, start)
-    return float(LOSSES[rule](distances, same, 1 / temperature)[0]), temperature
+    return float(LOSSES[rule](distances, same, 1 / temperature)[0]), float(temperature)
 
 
 class Temperatures(nn.Module):
@@ -119,7 +125,7 @@ class Temperatures(nn.Module):
         self, layer: int, distances: Float[Tensor, "n n"], same: Bool[Tensor, "n n"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "n n"]]:
         """The loss at a layer's next temperature, and its derivatives by the distances."""
-        temperature = advance(self.rule, float(self.values[layer]), distances, same, self.start)
+        temperature = advance(self.rule, self.values[layer].double(), distances, same, self.start)
         self.values[layer] = temperature
         value, pull = LOSSES[self.rule](distances, same, 1 / temperature)
         return value, pull / temperature

@@ -8,7 +8,14 @@ from torch import Tensor
 
 from fourlenses.attacks import autocast, frozen, projected_gradient
 from fourlenses.invariance.fourier import decode, encode, step_length
-from fourlenses.invariance.losses import REGULARIZERS, Context, Regularizer, random_transform, representation_error
+from fourlenses.invariance.losses import (
+    REGULARIZERS,
+    Context,
+    Regularizer,
+    random_transform,
+    refuse_zero,
+    representation_error,
+)
 from fourlenses.invariance.perceptual import TrunkDistance
 from fourlenses.nets import Network
 from fourlenses.nets.backward import BACKWARD
@@ -67,6 +74,7 @@ def invert(
     with frozen(network):
         with torch.no_grad():
             wanted = network.features(targets)
+            refuse_zero(wanted)
             to_target, to_seed = distance.reference(targets), distance.reference(seeds)
         context = Context(targets, seeds, lambda x: distance.to(x, to_target), lambda x: distance.to(x, to_seed))
         penalty = REGULARIZERS[regularizer] if regularizer else None

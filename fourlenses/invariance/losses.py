@@ -38,12 +38,15 @@ class Regularizer:
 def representation_error(g: Float[Tensor, "n m"], target: Float[Tensor, "n m"]) -> Float[Tensor, " n"]:
     """L_free = ||g(n(x)) - g(n(x_t))||_2 / ||g(n(x_t))||_2 per image (Nanda et al. 2023, regularizer-free loss).
 
-    Raises ValueError for a target whose representation is zero: the relative error is then undefined.
+    It is undefined for a target whose representation is zero (`refuse_zero`).
     """
-    norm = target.norm(dim=1)
-    if (norm == 0).any():
+    return (g - target).norm(dim=1) / target.norm(dim=1)
+
+
+def refuse_zero(target: Float[Tensor, "n m"]) -> None:
+    """Raises ValueError for a target whose representation is zero: the relative error to it is undefined."""
+    if (target.norm(dim=1) == 0).any():
         raise ValueError("a target's representation is zero: its relative error is undefined")
-    return (g - target).norm(dim=1) / norm
 
 
 def away(x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, " n"]:

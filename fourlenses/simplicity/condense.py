@@ -81,14 +81,15 @@ def condense(
         logits = first.expand(len(plan.weights), *shape).clone()
         memory = [torch.zeros_like(logits), torch.zeros_like(logits)]
     for stop in stops(plan.rounds)[len(history) // len(plan.weights) :]:
-        matches = []
-        for turn in range(history[-1]["round"] if history else 0, stop):
+        matches, finite = [], []
+        first_round = history[-1]["round"] if history else 0
+        for turn in range(first_round, stop):
             network = build_net(turn)
             students = [Student(network) for _ in plan.weights]
             for step in range(inner):
                 seen = [x[each[_draw(len(each), plan.batch, generator)]].float() / 255 for each in members]
                 noise = dequantisation((n_classes * plan.ipc, *x.shape[1:]), generator)
-                gradients, found = torch.zeros_like(logits), torch.zeros(len(students))
+                gradients, found = torch.zeros_like(logits), logits.new_zeros(len(students))
                 for i, (student, weight) in enumerate(zip(students, plan.weights, strict=True)):
                     if i == 0 or step:  # before their first step the networks are one
                         real = class_by_class(network, student.parameters, seen)
@@ -98,8 +99,7 @@ def condense(
                     bpd = bits_per_dimension(glow, images.flatten(0, 1), noise) if weight else distances[:0]
                     (gradients[i],) = torch.autograd.grad(objective(distances, bpd, weight), leaf)
                     found[i] = distances.detach().sum()
-                if not (torch.isfinite(gradients).all() and torch.isfinite(found).all()):
-                    raise FloatingPointError(f"match or gradient of condensed images is not finite in round {turn}")
+                finite.append(torch.isfinite(gradients).all() & torch.isfinite(found).all())
                 taken = turn * inner + step
                 lr = rate(taken, plan.rounds * inner, plan.lr)
                 adam(
@@ -110,6 +110,9 @@ def condense(
                 if step < inner - 1:
                     for student, each in zip(students, logits, strict=True):
                         student.learn(rounded(each.sigmoid()), plan.net_steps)
+        if not torch.stack(finite).all():  # asked once a row: asking waits for the GPU
+            turn = first_round + int((~torch.stack(finite)).nonzero()[0]) // inner
+            raise FloatingPointError(f"match or gradient of condensed images is not finite in round {turn}")
         state = {"logits": logits.clone(), "mean": memory[0].clone(), "square": memory[1].clone()}
         bits = [measured(glow, condensed(state, i), generator).mean() for i in range(len(logits))]
         if not all(map(torch.isfinite, bits)):
@@ -171,7 +174,7 @@ def condensed_sets(
         state, history = resume.finish(name, progress(rows, name, left))
     except FloatingPointError as error:
         raise UserError(f"{name}: {error}", "finite numbers", "lower condense.lr, or train the prior longer") from None
-    return [condensed(state, i) for i in range(len(plan.weights))], history
+    return [condensed(state, i).to(x.device) for i in range(len(plan.weights))], history
 
 
 def evaluate(

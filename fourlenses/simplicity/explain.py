@@ -160,18 +160,21 @@ def explain(
                 (gradient,) = torch.autograd.grad(terms["loss"].mean(), z)
             lost = ~(gradient.isfinite().all(1) & ((raw.detach() - 0.5).abs() <= FARTHEST).flatten(1).all(1))
             now["lost"] += lost
-            if (lost.any() and not step) or now["lost"].max() > settings.steps / 2:
-                raise FloatingPointError(f"by step {step + 1} an image was lost where the prior knows nothing")
+            if not step and lost.any():
+                raise FloatingPointError("by step 1 an image was lost where the prior knows nothing")
             for name, each in (terms | {"found": z}).items():
                 now[name] = torch.where(lost.view(-1, *[1] * (each.ndim - 1)), now[name], each.detach())
             log.append({name: now[name] for name in TERMS})
-            gradient[lost], now["mean"][lost] = 0, 0
-            now["z"][lost] *= BACK
+            gradient.masked_fill_(lost[:, None], 0)
+            now["mean"].masked_fill_(lost[:, None], 0)
+            now["z"] *= torch.where(lost, BACK, 1.0)[:, None]
             adam(
                 [now["z"]], [gradient], [now["mean"]], [now["square"]], [], [torch.tensor(float(step))], amsgrad=False,
                 beta1=0.9, beta2=0.999, lr=settings.lr * (1 - step / settings.steps), weight_decay=0.0, eps=1e-8,
                 maximize=False,
             )  # fmt: skip
+        if now["lost"].max() > settings.steps / 2:  # asked once a row: asking waits for the GPU
+            raise FloatingPointError(f"by step {stop} an image was lost where the prior knows nothing")
         means = {name: torch.stack([terms[name] for terms in log]).mean(0).tolist() for name in TERMS}
         history.append({"step": stop} | means)
         start = stop

@@ -14,6 +14,7 @@ from fourlenses.nets.glow import Glow
 from fourlenses.simplicity.bits import bits_per_dimension, dequantisation, rounded
 from fourlenses.simplicity.simplifier import Simplifier
 from fourlenses.simplicity.unrolled import Player, View, one_step_objective, random_view
+from fourlenses.training.loop import refuse_not_finite
 
 BETA1, BETA2, DECAY = 0.5, 0.99, 5e-5  # of the simplifier's Adam, with its L2 penalty (Schirrmeister et al. 2022, code)
 EVERY = 50  # steps between two rows of the history
@@ -55,11 +56,15 @@ def warm_up(
     """
     player = Player(classifier, settings.lr, settings.precision)
     classifier.to(memory_format=torch.channels_last)
-    for step in range(steps):
+    losses = []
+    for _ in range(steps):
         images, labels = _drawn(x, y, settings.batch, generator)
         view = random_view(images.shape, settings.crop_padding, settings.flip, generator)
-        if not torch.isfinite(player.step(view(images), labels)):
-            raise FloatingPointError(f"the loss of the classifier is not finite at step {step} of its warm-up")
+        losses.append(player.step(view(images), labels))
+    finite = torch.stack(losses).isfinite() if losses else torch.ones(0)
+    if not finite.all():
+        step = int((~finite).nonzero()[0])
+        raise FloatingPointError(f"the loss of the classifier is not finite at step {step} of its warm-up")
     return player.state()
 
 
@@ -168,7 +173,7 @@ def _train(
         _restore(state, simplifier, memory, player, generator)
     start = history[-1]["step"] if history else 0
     for stop in [piece for piece in pieces(settings.steps) if piece > start]:
-        losses, logs = [], []
+        losses, norms, logs = [], [], []
         for step in range(start, stop):
             images, labels = _drawn(x, y, settings.batch, generator)
             view = random_view(images.shape, settings.crop_padding, settings.flip, generator)
@@ -177,8 +182,6 @@ def _train(
                 loss, log = objective(images, rounded(simplifier(images)), labels, noise, view)
             gradients = list(torch.autograd.grad(loss, parameters))
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-            if not torch.isfinite(loss.detach() + norm):
-                raise FloatingPointError(f"the loss of the simplifier or its gradient is not finite at step {step}")
             with torch.no_grad():
                 adam(
                     parameters, gradients, memory["mean"], memory["square"], [],
@@ -191,16 +194,19 @@ def _train(
             if follow is not None:
                 follow(made, labels, view)
             losses.append(loss.detach())
+            norms.append(norm)
             logs.append(torch.stack(list(log.values())))
+        finite = torch.isfinite(torch.stack(losses) + torch.stack(norms))
+        if not finite.all():  # asked once a piece: asking waits for the GPU
+            step = start + int((~finite).nonzero()[0])
+            raise FloatingPointError(f"the loss of the simplifier or its gradient is not finite at step {step}")
         means = torch.stack(logs).mean(0).tolist()
         with torch.no_grad():
             bits = bits_per_dimension(glow, made, noise).mean()
         row = {"step": stop, "loss": float(torch.stack(losses).mean())} | dict(zip(log, means, strict=True))
         history.append(row | {"bpd": float(bits)})
         state, start = _capture(simplifier, memory, player, generator), stop
-        for name, value in state.items():
-            if value.is_floating_point() and not torch.isfinite(value).all():
-                raise FloatingPointError(f"{name} is not finite after step {stop - 1}")
+        refuse_not_finite(state, stop - 1)
         yield state, history
 
 

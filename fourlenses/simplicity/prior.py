@@ -93,7 +93,7 @@ def train_prior(
             if not math.isfinite(norm):
                 skipped += 1
                 continue
-            bits.append(float(loss.detach()))
+            bits.append(loss.detach())
             with torch.no_grad():
                 for gradient in gradients:
                     gradient.mul_(min(1.0, CLIP / (norm + 1e-6)))
@@ -104,7 +104,8 @@ def train_prior(
                 )  # fmt: skip
         if skipped > SKIPPED * steps:
             raise FloatingPointError(f"{skipped} of the first {stop} steps had a gradient that is not finite")
-        row = {"step": stop, "lr": schedule(step, steps, lr), "bpd_train": sum(bits) / len(bits), "skipped": skipped}
+        bpd = sum(torch.stack(bits).tolist()) / len(bits)
+        row = {"step": stop, "lr": schedule(step, steps, lr), "bpd_train": bpd, "skipped": skipped}
         history.append(row | evaluate(glow))
         start = stop
         yield _capture(glow, moments, generator), list(history)

@@ -201,9 +201,7 @@ def train(
             first = int((~torch.isfinite(losses)).nonzero()[0])
             raise FloatingPointError(f"the training loss is not finite at step {epoch * steps + first}")
         state = _capture(network, average, memory, generator)
-        for name, value in state.items():  # batch normalisation hides weights and statistics that ran away
-            if value.is_floating_point() and not torch.isfinite(value).all():
-                raise FloatingPointError(f"{name} is not finite after step {step}")
+        refuse_not_finite(state, step)  # batch normalisation hides weights and statistics that ran away
         row = {
             "epoch": epoch + 1,
             "lr": lr,
@@ -212,6 +210,14 @@ def train(
         }
         history.append(row | evaluate(average))
         yield state, history
+
+
+def refuse_not_finite(state: State, step: int) -> None:
+    """Raises FloatingPointError, naming it and the step, for a number of a state that is not finite."""
+    names = [name for name, value in state.items() if value.is_floating_point()]
+    finite = torch.stack([torch.isfinite(state[name]).all() for name in names])
+    if not finite.all():
+        raise FloatingPointError(f"{names[int((~finite).nonzero()[0])]} is not finite after step {step}")
 
 
 def final_weights(state: State) -> State:

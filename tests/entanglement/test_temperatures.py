@@ -20,6 +20,10 @@ def points(seed: int = 0, n: int = 24, dtype=torch.float64, spread: float = 1.0)
     return x.to(dtype), y
 
 
+def at(temperature: float) -> torch.Tensor:
+    return torch.tensor(temperature, dtype=torch.float64)
+
+
 def test_partners_are_of_one_class_and_another_point():
     assert partners(torch.tensor([3, 1, 3])).tolist() == [[False, False, True], [False] * 3, [True, False, False]]
 
@@ -85,31 +89,31 @@ def test_no_nan_with_duplicates_lone_points_and_large_norms(loss, temperature):
 def test_fixed_stays_at_its_start():
     x, y = points()
     d, same = squared_distances(x), partners(y)
-    assert advance("fixed", 100.0, d, same, 100.0) == 100.0
+    assert advance("fixed", at(100.0), d, same, 100.0) == 100.0
     assert follow("fixed", d, y, 7.0, 5) == (pytest.approx(float(anchor_losses(d, y, 7.0).mean())), 7.0)
 
 
 def test_released_steps_are_those_of_automatic_differentiation():
     x, y = points()
     d, same, t = squared_distances(x), partners(y), torch.tensor(1.0, dtype=torch.float64)
-    temperature = 5.0
+    temperature = at(5.0)
     for _ in range(3):
         t = t.detach().requires_grad_()
         (slope,) = torch.autograd.grad(released_loss(x, y, 5.0 / t), t)
         t = t - 0.1 * slope
         temperature = advance("released", temperature, d, same, 5.0)
-        assert temperature == pytest.approx(5.0 / t.item(), rel=1e-9)
+        assert float(temperature) == pytest.approx(5.0 / t.item(), rel=1e-9)
         assert temperature != 5.0
 
 
 def test_released_temperature_stays_above_zero_where_t_would_not():
     y = torch.tensor([0, 1, 0, 1])
     x = torch.tensor([[0.0], [0.5], [6.0], [6.5]], dtype=torch.float64)  # neighbours are of the other class
-    d, same, temperature = squared_distances(x), partners(y), 10.0
+    d, same, temperature = squared_distances(x), partners(y), at(10.0)
     for _ in range(100):
         temperature = advance("released", temperature, d, same, 10.0)
         assert temperature > 0
-    assert temperature == pytest.approx(10.0 / 1e-5)
+    assert float(temperature) == pytest.approx(10.0 / 1e-5)
 
 
 def test_tracked_begins_at_the_mean_distance_and_takes_two_steps():
@@ -121,9 +125,9 @@ def test_tracked_begins_at_the_mean_distance_and_takes_two_steps():
         s = s.detach().requires_grad_()
         (slope,) = torch.autograd.grad(anchor_losses(d, y, torch.exp(-s)).mean(), s)
         s = s - slope.clamp(-1, 1)
-    found = advance("tracked", 0.0, d, same, 1.0)
-    assert found == pytest.approx(math.exp(-float(s.detach())), rel=1e-9)
-    assert advance("tracked", mean, d, same, 1.0) == found
+    found = advance("tracked", at(0.0), d, same, 1.0)
+    assert float(found) == pytest.approx(math.exp(-float(s.detach())), rel=1e-9)
+    assert advance("tracked", at(mean), d, same, 1.0) == found
 
 
 @pytest.mark.parametrize("spread", [0.5, 1.0, 3.0])
@@ -141,7 +145,7 @@ def test_tracked_stays_near_the_mean_distance(temperature):
     x, y = points()
     d = squared_distances(x)
     mean = float(d.sum()) / (24 * 23)
-    found = advance("tracked", temperature, d, partners(y), 1.0)
+    found = advance("tracked", at(temperature), d, partners(y), 1.0)
     assert mean / 1e3 / 10 < found < mean * 1e3 * 10
 
 
@@ -159,11 +163,11 @@ def test_no_rule_is_shaken_by_points_that_are_one(rule):
 def test_each_layer_has_a_temperature_that_is_kept(rule):
     x, y = points()
     d, same = squared_distances(x), partners(y)
-    temperatures, by_hand = Temperatures(rule, 100.0, 2), 0.0 if rule == "tracked" else 100.0
+    temperatures, by_hand = Temperatures(rule, 100.0, 2), at(0.0 if rule == "tracked" else 100.0)
     for _ in range(3):
         value, by_distance = temperatures.loss(1, d, same)
         by_hand = advance(rule, by_hand, d, same, 100.0)
-        assert float(temperatures.values[1]) == by_hand
+        assert temperatures.values[1] == by_hand
         expected = released(d, same, 1 / by_hand) if rule == "released" else exact(d, same, 1 / by_hand)
         assert torch.equal(value, expected[0]) and torch.equal(by_distance, expected[1] / by_hand)
     assert float(temperatures.values[0]) == (0.0 if rule == "tracked" else 100.0)

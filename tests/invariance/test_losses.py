@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fourlenses.invariance.losses import REGULARIZERS, Context, random_transform, representation_error
+from fourlenses.invariance.losses import REGULARIZERS, Context, random_transform, refuse_zero, representation_error
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -34,7 +34,7 @@ def test_target_without_representation_is_refused():
     target = torch.ones(3, 5)
     target[1] = 0
     with pytest.raises(ValueError, match="representation is zero"):
-        representation_error(torch.ones(3, 5), target)
+        refuse_zero(target)
 
 
 def test_away_is_small_far_from_the_target_and_toward_near_the_seed():
