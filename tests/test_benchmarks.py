@@ -15,6 +15,7 @@ from fourlenses.runtime import ROOT
 SCRIPTS = {
     "adversarial-training": "adversarial_training", "inversion": "inversion", "loading": "loading", "cka": "linear_cka",
     "snnl": "soft_nearest_neighbor", "glow": "glow", "processes": "processes", "pgd": "pgd",
+    "compile": "compiled",
 }  # fmt: skip
 
 
