@@ -7,7 +7,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures.drawing import Results
+from figures.results import Results
 
 CONTROL = "J9-0"
 

@@ -3,8 +3,9 @@
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures.drawing import Results, judged_rows, network_rows
+from figures.drawing import judged_rows, network_rows
 from figures.names import loss_title, main_losses, recipe_handles
+from figures.results import Results
 
 LEAST_KEPT = 10
 

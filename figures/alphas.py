@@ -10,9 +10,10 @@ from numpy import ndarray
 from scipy.stats import sem, t
 
 from figures.comparing import or_nothing
-from figures.drawing import TALLEST, Results
+from figures.drawing import TALLEST
 from figures.entangling import PLAIN, entangled_networks
 from figures.names import TEMPERATURES, signed
+from figures.results import Results
 from fourlenses.entanglement.quantities_accuracy import LEVEL, POWER, SOUGHT, seeds_needed
 from fourlenses.statistics import Undecided
 

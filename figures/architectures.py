@@ -5,7 +5,6 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.drawing import Results
 from figures.names import (
     COUNTERPARTS,
     architecture_label,
@@ -17,6 +16,7 @@ from figures.names import (
     on_usual_views,
     recipe_label,
 )
+from figures.results import Results
 
 TAKEN = 0.76  # share of an architecture's place that its marks take
 MORE = "<>*hd"  # markers of a recipe's further weights beta

@@ -9,8 +9,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from figures.comparing import DEPTH, base_pair, curve, depth_of, look, or_nothing, profiles
-from figures.drawing import Results
 from figures.names import NORMS
+from figures.results import Results
 from fourlenses.similarity.comparisons import Study
 
 MARKERS = "osD^vPX"

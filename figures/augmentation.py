@@ -6,7 +6,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.drawing import Results, nothing
+from figures.drawing import nothing
 from figures.names import (
     AUGMENTATIONS,
     COUNTERPARTS,
@@ -16,6 +16,7 @@ from figures.names import (
     architectures_in_order,
     colour_of,
 )
+from figures.results import Results
 
 SHOWN = ["standard", "adversarial-l2", "adversarial-linf"]
 HOLLOW = {"markerfacecolor": "white", "markersize": 4.5}

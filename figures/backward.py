@@ -5,8 +5,9 @@ from math import ceil
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures.drawing import Results, nothing
+from figures.drawing import nothing
 from figures.names import FREE, architecture_label, architectures_in_order, loss_kind, recipe_label, wrapped
+from figures.results import Results
 
 COLUMNS = 3
 RULES = {

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from figures.comparing import base_pair, or_nothing
-from figures.drawing import Results
+from figures.results import Results
 
 ESTIMATORS = {"biased": ("#D55E00", "s"), "debiased": ("#0072B2", "o")}
 IMAGES = {"paired": ("-", None, "the same images"), "shuffled": ("--", "white", "different images: nothing in common")}

@@ -7,8 +7,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from figures.comparing import base_pair, look, matrix, or_nothing, profiles, similarities
-from figures.drawing import Results
 from figures.names import NORMS
+from figures.results import Results
 from fourlenses.similarity.comparisons import cross
 from fourlenses.statistics import Undecided
 

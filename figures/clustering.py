@@ -3,8 +3,9 @@
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures.drawing import Results, nothing
+from figures.drawing import nothing
 from figures.names import FREE, RECIPES, colour_of, marker_of
+from figures.results import Results
 
 CHANCE = 100 / 3
 TITLES = {"easy": "easy: three targets of different classes", "hard": "hard: three targets of one class"}

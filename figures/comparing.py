@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from figures.drawing import Results, nothing
+from figures.drawing import nothing
 from figures.names import colour_of, marker_of
+from figures.results import Results
 from fourlenses.similarity.comparisons import State, Study, cka_maps, matched_cka
 from fourlenses.similarity.quantities import equally_accurate
 from fourlenses.statistics import Undecided

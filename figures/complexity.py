@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from figures.drawing import WIDTH, Results, canvas
-from figures.simplifying import BITS, column, images_in, look, own_images, placed, set_name, stretched
+from figures.drawing import WIDTH, canvas, stretched
+from figures.results import Results
+from figures.simplifying import BITS, column, images_in, look, own_images, placed, set_name
 
 EXAMPLES, LEFT, GAP, HEAD, NUMBERS, PLOT, LARGEST = 3, 0.62, 0.05, 0.42, 0.46, 2.0, 0.62  # inches
 SHOWN, BLURRED = 150, "-blurred"

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from figures.drawing import Results
 from figures.names import architecture_label
+from figures.results import Results
 from figures.simplifying import BITS, bits_axis, dotted, images_in, look, several, weight_axis, weight_colours
 
 

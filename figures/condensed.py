@@ -3,8 +3,9 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from figures.drawing import WIDTH, Results, canvas
+from figures.drawing import WIDTH, canvas
 from figures.names import architecture_label
+from figures.results import Results
 from figures.simplifying import column, first_seed, several
 
 MOST, LEFT, GAP, HEAD, FOOT, LARGEST = 10, 0.75, 0.04, 0.2, 0.18, 0.6  # inches; classes at most

@@ -3,8 +3,9 @@
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures.drawing import Results, nothing
+from figures.drawing import nothing
 from figures.names import FREE, loss_kind, loss_label, main_losses, network_label
+from figures.results import Results
 
 BUTT = {"solid_capstyle": "butt"}
 DRAW, JUDGE, MEDIAN = "#D55E00", "0.5", "#0072B2"

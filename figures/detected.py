@@ -4,9 +4,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from figures.comparing import or_nothing
-from figures.drawing import Results
 from figures.entangling import among, line, untargeted
 from figures.names import DETECTORS, attack_label
+from figures.results import Results
 from fourlenses.statistics import Undecided
 
 SCORES = ("credibility", "softmax")

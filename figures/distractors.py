@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures.comparing import or_nothing
-from figures.drawing import TALLEST, WIDTH, Results, canvas
+from figures.drawing import TALLEST, WIDTH, canvas
+from figures.results import Results
 from figures.simplifying import BITS, beds, column, few, first_seed, images_in, placed
 from fourlenses.statistics import Undecided
 

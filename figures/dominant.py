@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.comparing import DEPTH, base_pair, curve, depth_of, look, or_nothing, with_controls
-from figures.drawing import Results
+from figures.results import Results
 from fourlenses.similarity.comparisons import Comparison, State, Study, map_score, resample
 from fourlenses.statistics import Estimate
 

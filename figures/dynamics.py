@@ -6,9 +6,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.drawing import Results
 from figures.entangling import ENTANGLEMENT, chance_line, depth_colours, layers_of
 from figures.names import RECIPES
+from figures.results import Results
 
 SHOWN = {"start": ("0.45", "X", ":"), "minimum": ("#0072B2", "v", "--"), "end": ("black", "o", "-")}
 

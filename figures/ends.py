@@ -4,7 +4,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from figures.comparing import DEPTH, curve, depth_of, or_nothing, own_maps, with_controls
-from figures.drawing import Results
+from figures.results import Results
 
 HALF = 0.5  # spec 2, C4: where similarity to the first layer first drops below it
 

@@ -5,7 +5,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from figures.comparing import or_nothing
-from figures.drawing import TALLEST, Results
+from figures.drawing import TALLEST, stretched
 from figures.entangling import (
     ENTANGLEMENT,
     SIDE_BY_SIDE,
@@ -18,6 +18,7 @@ from figures.entangling import (
     numbered,
 )
 from figures.names import layer_label
+from figures.results import Results
 from fourlenses.statistics import Undecided
 
 PANELS = {
@@ -54,7 +55,8 @@ def draw(results: Results) -> Figure:
             axis.set_xlim(left=0.7)
     chance_line(panels[0], chance)
     panels[0].set_ylim(0, 1.06 * chance)
-    panels[1].set_yscale("log")
+    shown = table["network"].isin(networks[:SIDE_BY_SIDE].index) & (table["index"] > 0)
+    stretched(panels[1], "y", table["norm"][shown])
     panels[2].set_ylim(0, None)
     handles = network_handles(networks[:SIDE_BY_SIDE])
     handles.append(plt.Line2D([], [], color="0.35", linestyle="--", linewidth=0.7, label="chance level"))

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
 from figures.comparing import curve
-from figures.drawing import Results
 from figures.names import REACHES, TEMPERATURES, layer_label, signed
+from figures.results import Results
 
 ENTANGLEMENT = "entanglement, nats"
 PLAIN, ENTANGLED, CONTROL = "plain", "entangled", "control"

@@ -2,7 +2,8 @@
 
 from matplotlib.figure import Figure
 
-from figures.drawing import OUTSIDE, WIDTH, Results, canvas
+from figures.drawing import OUTSIDE, WIDTH, canvas
+from figures.results import Results
 from figures.simplifying import column, explained_networks, few, first_seed
 
 GROUPS = {"wrong": "wrongly classified", "right": "rightly classified"}

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from figures.drawing import Results
+from figures.results import Results
 from figures.simplifying import bits_axis, dotted, explained_networks, hollow, images_in, interval, percent_of, several
 
 GROUPS = ("wrong", "right")

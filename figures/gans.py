@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from figures.comparing import curve
-from figures.drawing import Results
 from figures.entangling import by_seed
 from figures.names import gan_label
+from figures.results import Results
 
 LOOKS = (("#0072B2", "o"), ("#D55E00", "s"), ("#56B4E9", "^"), ("#E69F00", "D"))
 PANELS = {

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from figures.drawing import TALLEST, Results
+from figures.drawing import TALLEST
+from figures.results import Results
 from figures.simplifying import beds, bits_axis, dotted, weight_colours
 
 COLUMNS = 4

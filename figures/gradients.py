@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.comparing import or_nothing
-from figures.drawing import Results
 from figures.entangling import SIDE_BY_SIDE, among
+from figures.results import Results
 from fourlenses.statistics import Undecided
 
 CLASSES = (  # Paul Tol's muted colours, safe for colour-blind readers

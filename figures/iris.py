@@ -3,8 +3,9 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from figures.drawing import OUTSIDE, SEED_IMAGE, WIDTH, Results, canvas, of_seed_image, picture
+from figures.drawing import OUTSIDE, WIDTH, canvas, picture
 from figures.names import loss_label, main_losses, network_label
+from figures.results import SEED_IMAGE, Results, of_seed_image
 
 ROWS = 5
 MARGIN, GAP, BETWEEN, UNDER, HEAD, FOOT, LARGEST = 0.02, 0.035, 0.13, 0.135, 0.45, 0.2, 0.8  # inches

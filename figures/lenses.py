@@ -5,8 +5,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from figures.comparing import score_of
-from figures.drawing import TALLEST, Results, nothing
+from figures.drawing import TALLEST, nothing
 from figures.names import FREE, colour_of, marker_of, network_label, wrapped
+from figures.results import Results
 
 
 def draw(results: Results) -> Figure:

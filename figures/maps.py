@@ -5,7 +5,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from figures.comparing import AS_ACCURATE, base_pair, curve, heat_map, maps, or_nothing, own_maps, with_controls
-from figures.drawing import Results
+from figures.results import Results
 from fourlenses.similarity.comparisons import cross
 
 

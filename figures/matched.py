@@ -3,8 +3,9 @@
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures.drawing import TALLEST, Results
+from figures.drawing import TALLEST
 from figures.names import SIMPLIFIERS
+from figures.results import Results
 from figures.simplifying import accuracy_curve, beds, bits_axis, hollow, images_in, original_mark
 
 COLUMNS = 3

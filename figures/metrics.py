@@ -6,7 +6,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from figures.comparing import base_pair, look, or_nothing
-from figures.drawing import Results
+from figures.results import Results
 from fourlenses.statistics import Undecided
 
 REFERENCE, COLUMNS = "linear CKA", 3

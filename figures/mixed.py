@@ -5,9 +5,10 @@ from math import ceil
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures.drawing import TALLEST, Results, nothing
+from figures.drawing import TALLEST, nothing
 from figures.entangling import ENTANGLEMENT, by_seed
 from figures.names import RECIPES, architecture_label, architectures_in_order, colour_of, on_usual_views
+from figures.results import Results
 
 STYLES, COLUMNS = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"), ((0, (5, 1, 1, 1, 1, 1)), "v")), 3
 

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.comparing import or_nothing
-from figures.drawing import TALLEST, Results
+from figures.drawing import TALLEST
 from figures.entangling import INSIDE, OUTSIDE, SIDE_BY_SIDE, among, by_seed, layer_axis, layers_of
 from figures.names import DETECTORS, set_label
+from figures.results import Results
 from fourlenses.statistics import Undecided
 
 COLUMNS, BINS = 3, np.linspace(0, 1, 21)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.comparing import DEPTH, curve, depth_of, look, or_nothing, profiles
-from figures.drawing import Results
+from figures.results import Results
 from fourlenses.similarity.comparisons import Study
 from fourlenses.similarity.overfitting import standard_of, window
 from fourlenses.statistics import Undecided

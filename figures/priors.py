@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from figures.drawing import TALLEST, Results
-from figures.simplifying import BITS, bits_axis, dotted, hollow, look, set_name, stretched
+from figures.drawing import TALLEST, stretched
+from figures.results import Results
+from figures.simplifying import BITS, bits_axis, dotted, hollow, look, set_name
 
 
 def draw(results: Results) -> Figure:

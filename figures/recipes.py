@@ -3,8 +3,9 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from figures.drawing import OUTSIDE, SEED_IMAGE, TALLEST, WIDTH, Results, canvas, of_seed_image, picture
+from figures.drawing import OUTSIDE, TALLEST, WIDTH, canvas, picture
 from figures.names import colour_of, loss_kind, loss_label, main_losses, network_label
+from figures.results import SEED_IMAGE, Results, of_seed_image
 
 NAMES, MARGIN, GAP, BETWEEN, HEAD, FOOT = 1.6, 0.02, 0.03, 0.15, 0.42, 0.2  # inches
 NARROWEST, SMALLEST, LARGEST = 0.52, 0.24, 0.5

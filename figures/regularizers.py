@@ -5,8 +5,8 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures.drawing import Results
 from figures.names import loss_kind, loss_label, network_label
+from figures.results import Results
 
 COLOURS = "cividis"
 NARROWEST = 0.19  # inches that a number takes

@@ -1,5 +1,6 @@
 """Whether simplified condensed images still keep earlier tasks from being forgotten."""
 
+from textwrap import fill
 from typing import Any
 
 import pandas as pd
@@ -7,8 +8,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.drawing import Results
 from figures.names import set_label
+from figures.results import Results
 from figures.simplifying import images_in, look, own_images
 
 TITLES = {0: "rehearsed", 1: "rehearsed and distilled"}  # by `distilled`
@@ -19,7 +20,7 @@ def draw(results: Results) -> Figure:
     table = results.simplicity["rehearse"]
     none, used = table[table["rehearsed"] == 0], table[table["rehearsed"] == 1]
     order = table.groupby("task")["stage"].min().sort_values().index
-    tasks = [set_label(own_images(results) if task == "own" else task) for task in order]
+    tasks = [fill(set_label(own_images(results) if task == "own" else task), 12) for task in order]
     ways = {way: used[used["distilled"] == way] for way in TITLES if (used["distilled"] == way).any()}
     looks = {weight: look(place) for place, weight in enumerate(sorted(used["weight"].unique()))}
     figure, axes = plt.subplots(1, len(ways) + 1, figsize=(6.3, 2.9), sharey=True, layout="constrained")

@@ -5,7 +5,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from figures.comparing import base_pair, heat_map, or_nothing, own_maps
-from figures.drawing import Results
+from figures.results import Results
 
 
 @or_nothing

@@ -3,8 +3,9 @@
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures.drawing import SEED_IMAGE, Results, judged_rows, network_rows, nothing
+from figures.drawing import judged_rows, network_rows, nothing
 from figures.names import FREE, recipe_handles
+from figures.results import SEED_IMAGE, Results
 
 
 def draw(results: Results) -> Figure:

@@ -5,8 +5,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.drawing import SEED_IMAGE, Results, nothing
+from figures.drawing import nothing
 from figures.names import FREE, architecture_label, architectures_in_order
+from figures.results import SEED_IMAGE, Results
 
 KINDS = {
     ("simclr-adversarial", "simclr"): ("#56B4E9", "P", "SimCLR + adversarial"),

@@ -3,7 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from figures.drawing import TALLEST, WIDTH, Results, canvas
+from figures.drawing import TALLEST, WIDTH, canvas
+from figures.results import Results
 from figures.simplifying import beds, column, first_seed, images_in
 
 COLUMNS, LEFT, BETWEEN, GAP, HEAD, UNDER, FOOT, LARGEST = 12, 0.62, 0.12, 0.03, 0.22, 0.13, 0.17, 0.62  # inches

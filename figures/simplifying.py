@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import binomtest, bootstrap
 
-from figures.drawing import WIDTH, Results, picture
+from figures.drawing import WIDTH, picture
 from figures.names import DISTRACTORS, colour_of, marker_of, recipe_label, set_label
+from figures.results import Results
 
 BITS, WEIGHT = "bits per dimension", "weight λ of bits"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.3", "#8C6D31")
@@ -134,17 +134,6 @@ def bits_axis(axis: Axes, side: str = "x", label: str = BITS) -> None:
     low, high = getattr(axis, f"get_{side}lim")()
     spare = max(0, 0.1 - (high - low)) / 2
     axis.set(**{f"{side}label": label, f"{side}lim": (low - spare, high + spare)})
-
-
-def stretched(axis: Axes, side: str, values: Iterable[float]) -> None:
-    """Make an axis logarithmic where its values are of different magnitude, with numbers written out."""
-    values = np.asarray(list(values))
-    if 0 < 3 * values.min() < values.max():
-        getattr(axis, f"set_{side}scale")("log")
-        side = getattr(axis, f"{side}axis")
-        side.set_major_locator(LogLocator(subs=(1, 2, 5) if values.max() < 50 * values.min() else (1, 3)))
-        side.set_major_formatter("{x:g}")
-        side.set_minor_formatter(NullFormatter())
 
 
 def images_in(value: Any) -> str:

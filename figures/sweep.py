@@ -7,8 +7,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.drawing import Results, nothing
+from figures.drawing import nothing
 from figures.names import FORMS, FREE, loss_label, main_losses, network_label, on_usual_views, wrapped
+from figures.results import Results
 
 COLUMNS, MOST = 3, 6
 MARKERS = "osD^vPX<>"

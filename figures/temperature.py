@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.comparing import curve, or_nothing
-from figures.drawing import Results
 from figures.entangling import SIDE_BY_SIDE, among, by_seed, chance_line, depth_colours, entangled_networks, layers_of
 from figures.names import TEMPERATURES, layer_label
+from figures.results import Results
 from fourlenses.statistics import Undecided
 
 MARKERS = "osD^vPXp"

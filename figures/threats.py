@@ -4,8 +4,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from figures.comparing import base_pair, matrix, or_nothing, similarities
-from figures.drawing import Results
 from figures.names import NORMS
+from figures.results import Results
 from fourlenses.statistics import Undecided
 
 THIRDS = {"first third of the layers": (0, 1 / 3), "last third of the layers": (2 / 3, 1)}

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from figures.comparing import curve
-from figures.drawing import Results
 from figures.entangling import by_seed
 from figures.names import TEMPERATURES
+from figures.results import Results
 
 CLASSES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
 LOOKS = (("#E69F00", "v"), ("#0072B2", "o"), ("#CC79A7", "D"), ("black", "s"))

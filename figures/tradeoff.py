@@ -3,7 +3,7 @@
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures.drawing import Results
+from figures.results import Results
 from figures.simplifying import accuracy_curve, beds, bits_axis, hollow, images_in, original_mark, weight_axis
 
 TRAINED = {"accuracy_joint": "trained together", "accuracy_retrained": "trained anew on simplified"}

@@ -5,8 +5,9 @@ from math import ceil
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures.drawing import Results, nothing
+from figures.drawing import nothing
 from figures.names import colour_of, network_label, wrapped
+from figures.results import Results
 
 COLUMNS = 5
 PANELS = {"accuracy_clean": ("-", "clean held-out images"), "accuracy_robust": ("--", "under the attack of training")}

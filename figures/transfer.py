@@ -5,8 +5,9 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures.drawing import Results, nothing
+from figures.drawing import nothing
 from figures.names import FREE, network_label, wrapped
+from figures.results import Results
 
 MEASURES = {
     "recognised": ("recognised as the target's class, %", 100, ".0f"),

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.comparing import or_nothing
-from figures.drawing import Results
 from figures.entangling import SIDE_BY_SIDE, among, line, middle, network_handles, numbered, untargeted
 from figures.names import attack_label
+from figures.results import Results
 from fourlenses.statistics import Undecided
 
 ITSELF, MOST = "itself", 3  # attacks at most

@@ -9,8 +9,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from figures.drawing import Results, nothing
+from figures.drawing import nothing
 from figures.names import FREE
+from figures.results import Results
 from fourlenses.statistics import Estimate, resampled_means, resampling_counts
 
 RESAMPLES = 500

@@ -5,7 +5,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from figures.comparing import DEPTH, base_pair, curve, depth_of, look, or_nothing, profiles, untrained
-from figures.drawing import Results
+from figures.results import Results
 from fourlenses.similarity.comparisons import cross
 
 

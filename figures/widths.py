@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from figures.comparing import base_pair, look, or_nothing, score_of
-from figures.drawing import Results
+from figures.results import Results
 from fourlenses.statistics import Undecided
 
 SCORES = {

@@ -62,10 +62,11 @@ from figures import (
     twins,
     widths,
 )
+from figures.results import Results
 from fourlenses import runtime
 from fourlenses.params import read_params
 
-FIGURES: dict[str, Callable[[drawing.Results], Figure]] = {
+FIGURES: dict[str, Callable[[Results], Figure]] = {
     "iris": iris.draw,
     "recipes": recipes.draw,
     "architectures": architectures.draw,
@@ -132,7 +133,7 @@ def main(results: Path, out: Path) -> None:
     params = read_params()
     names, standard, robust = tuple(params.networks), params.draw.standard, params.draw.robust
     reported = Path(os.path.relpath(runtime.ROOT)) / "paper/reported.csv"
-    measured = drawing.Results(results, reported, names, standard, robust)
+    measured = Results(results, reported, names, standard, robust)
     decides = {"networks": list(names), "standard": standard, "robust": robust}
     outputs = [path for name in FIGURES for path in drawing.files(out / name)]
     with runtime.stage("draw", decides=decides, inputs=measured.files(), outputs=outputs, uses_torch=False):

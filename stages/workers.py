@@ -39,7 +39,7 @@ def main(
 
     Goes on where an interrupted run stopped; after a failure no stage is started, those that run are waited for, and
     the exit code is 2. Stopped by a signal, it stops its stages; killed outright, it leaves them to end by themselves.
-    The run cache of DVC is not asked. Logs: .resume/workers.
+    What DVC remembers of an earlier run is taken from its cache. Logs: .resume/workers.
 
     Args:
         targets: stages to make, with all that they stand on (default: all)
@@ -142,10 +142,12 @@ def _keep_busy(
             waiting.remove(name)
             stage = order[name][0]
             with repo.lock:
-                changed = stage.changed()
-                if changed:
+                if changed := stage.changed():
                     stage.remove_outs()  # as DVC does, lest a folder keep what is made no longer
-            if not changed:
+                restored = changed and _restored(repo, stage)
+            if restored:
+                repo.commit(name, force=True)
+            if restored or not changed:
                 done.add(name)
                 next(bar, None)
                 continue
@@ -159,6 +161,17 @@ def _keep_busy(
         if failed and not running:
             raise UserError(f"failed: {', '.join(failed)}", "stages that end well", "mend them and run this again")
         time.sleep(PAUSE if running else 0)
+
+
+def _restored(repo: Any, stage: Any) -> bool:
+    """Whether an earlier run from the same dependencies and parameters was in DVC's cache, and its outputs are back."""
+    from dvc.stage.cache import RunCacheNotFoundError
+
+    try:
+        repo.stage_cache.restore(stage)
+    except RunCacheNotFoundError:
+        return False
+    return True
 
 
 def work(command: str, folder: str, variables: dict[str, str | None]) -> int:

@@ -6,7 +6,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import drawing
+from figures.results import Results
 from tests import synthetic_simplicity_results as made
 
 EXPLAINED = ["resnet-standard", "resnet-adversarial", made.RANDOMISED]
@@ -34,8 +34,8 @@ def said(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(plt.Text) if text.get_text()]
 
 
-def changed(results: drawing.Results, **tables: pd.DataFrame) -> drawing.Results:
+def changed(results: Results, **tables: pd.DataFrame) -> Results:
     """The same results but for some tables."""
-    others = drawing.Results(results.folder, results.reported_in, results.names, results.standard, results.robust)
+    others = Results(results.folder, results.reported_in, results.names, results.standard, results.robust)
     others.simplicity.update(tables)
     return others

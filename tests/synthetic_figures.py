@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from figures.drawing import Results
+from figures.results import Results
 from fourlenses.artifacts import save_tensors, write_csv
 from fourlenses.invariance.unit import Unit
 from tests import synthetic, synthetic_entanglement, synthetic_similarity, synthetic_simplicity_results

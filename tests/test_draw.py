@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
 from figures import drawing
+from figures.results import Results
 from fourlenses.artifacts import write_csv
 from fourlenses.errors import UserError
 from stages import draw
@@ -25,7 +26,7 @@ ONCE = "import sys; from stages import draw; draw.main(draw.Path('results'), dra
 LEAN = "assert not {'torch', 'torchvision'} & set(sys.modules)"
 
 
-def params(results: drawing.Results) -> str:
+def params(results: Results) -> str:
     """Parameters of a study of the made-up results, on top of the default study's; JSON is YAML."""
     content = YAML(typ="safe").load(ROOT / "params.yaml")
     content |= {"root": str(ROOT), "draw": {"standard": results.standard, "robust": results.robust}}
@@ -38,12 +39,12 @@ def params(results: drawing.Results) -> str:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> drawing.Results:
+def results(tmp_path_factory) -> Results:
     return synthetic_figures.study(tmp_path_factory.mktemp("study"), 13, seeds=2, images=12)
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory) -> drawing.Results:
+def small(tmp_path_factory) -> Results:
     folder = tmp_path_factory.mktemp("small")
     return synthetic_figures.study(folder, 3, sweep=False, losses=SHORT, starts=["super-noise"], noise=False)
 
@@ -101,7 +102,7 @@ def test_what_a_study_lacks_is_said_in_one_line(small):
 
 
 def test_what_is_missing_or_torn_is_one_line(small, tmp_path):
-    lost = drawing.Results(tmp_path, small.reported_in, small.names, small.standard, small.robust)
+    lost = Results(tmp_path, small.reported_in, small.names, small.standard, small.robust)
     with pytest.raises(UserError, match="answers.csv"):
         _ = lost.answers
     with pytest.raises(UserError, match="resnet-standard.safetensors"):

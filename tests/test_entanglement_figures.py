@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import ttest_1samp
 
-from figures import alphas, drawing, dynamics, entangling, names
+from figures import alphas, dynamics, entangling, names
+from figures.results import Results
 from stages.draw import FIGURES
 from tests import synthetic_entanglement as made
 from tests import synthetic_figures
@@ -21,7 +22,7 @@ ROLES = {"cnn-plain": "plain", "cnn-entangled": "entangled", "cnn-scale": "small
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> drawing.Results:
+def results(tmp_path_factory) -> Results:
     return synthetic_figures.study(tmp_path_factory.mktemp("study"), 10, seeds=2, images=6)
 
 
@@ -49,9 +50,9 @@ def said(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(plt.Text) if text.get_text()]
 
 
-def changed(results: drawing.Results, **tables: pd.DataFrame) -> drawing.Results:
+def changed(results: Results, **tables: pd.DataFrame) -> Results:
     """The same results but for some tables."""
-    others = drawing.Results(results.folder, results.reported_in, results.names, results.standard, results.robust)
+    others = Results(results.folder, results.reported_in, results.names, results.standard, results.robust)
     others.entanglement.update(tables)
     return others
 

@@ -10,14 +10,15 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from scipy.stats import kendalltau
 
-from figures import agreement, drawing, names, trust
+from figures import agreement, names, trust
+from figures.results import Results, of_seed_image
 from fourlenses.errors import UserError
 from stages.draw import FIGURES
 from tests import synthetic_figures
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> drawing.Results:
+def results(tmp_path_factory) -> Results:
     return synthetic_figures.study(tmp_path_factory.mktemp("study"), 13, seeds=2, images=12)
 
 
@@ -27,7 +28,7 @@ def drawn(results) -> Iterator[Callable[[str], Figure]]:
     plt.close("all")
 
 
-def medians(results: drawing.Results, loss: str = "free") -> pd.DataFrame:
+def medians(results: Results, loss: str = "free") -> pd.DataFrame:
     cells = results.cells
     return cells[(cells["judge"] == "median") & (cells["loss"] == loss)].set_index("network")
 
@@ -42,7 +43,7 @@ def test_the_free_loss_and_the_super_noise_seed_are_needed(results):
     with pytest.raises(UserError, match="no loss called free"):
         names.main_losses(results.losses.drop("free"))
     with pytest.raises(UserError, match="super-noise"):
-        drawing.of_seed_image(results.alignment.assign(seed_image="black"))
+        of_seed_image(results.alignment.assign(seed_image="black"))
 
 
 def test_only_the_end_of_training_counts(results):

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
-from figures.drawing import ENTANGLEMENT, SIMPLICITY
+from figures.results import ENTANGLEMENT, SIMPLICITY
 from fourlenses.artifacts import read_csv, write_csv, write_json
 from fourlenses.claims import evaluate, load_claims
 from fourlenses.errors import UserError

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
-from figures import drawing, entangling, gans, reliability, transferred
+from figures import entangling, gans, reliability, transferred
+from figures.results import Results
 from stages.draw import FIGURES
 from tests import synthetic_entanglement as made
 from tests import synthetic_figures
@@ -21,7 +22,7 @@ ROLES = {"cnn-plain": "plain", "cnn-entangled": "entangled", "cnn-scale": "small
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> drawing.Results:
+def results(tmp_path_factory) -> Results:
     return synthetic_figures.study(tmp_path_factory.mktemp("study"), 10, seeds=2, images=6)
 
 

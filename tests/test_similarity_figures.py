@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 from scipy.stats import spearmanr
 
-from figures import budgets, comparing, dominant, drawing, maps, names, overfitting, released
+from figures import budgets, comparing, dominant, maps, names, overfitting, released
+from figures.results import Results
 from fourlenses.nets import NETWORKS
 from fourlenses.statistics import Undecided
 from stages.draw import FIGURES
@@ -22,7 +23,7 @@ from tests.synthetic_similarity import EPOCHS, LONG
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> drawing.Results:
+def results(tmp_path_factory) -> Results:
     return synthetic_figures.study(tmp_path_factory.mktemp("study"), 4, seeds=2, images=12)
 
 
@@ -146,7 +147,7 @@ def test_without_a_second_seed_the_diagonal_is_blank(results):
 def test_what_the_study_lacks_is_the_reason(results):
     study = results.similarity
     few = replace(study, networks=study.networks[study.networks["strength"] == 1])
-    with_few = drawing.Results(results.folder, results.reported_in, (), "", "")
+    with_few = Results(results.folder, results.reported_in, (), "", "")
     with_few.__dict__["similarity"] = few
     with pytest.raises(Undecided, match="different budgets"):
         budgets.draw.__wrapped__(with_few)

@@ -57,10 +57,20 @@ def test_stages_run_side_by_side_in_order_and_only_once(study):
     assert {row[3:] for row in ran.values()} == {("3", "0,1")}, "threads, and the GPUs that this process sees"
     assert (study / "d.txt").read_text() == "dbaca"
     assert "up to date" in dvc(study, "status")
-    (study / "log").unlink()
+
+
+def test_what_dvc_remembers_is_not_made_again(study):
+    assert run(study, *WORKERS)[0] == 0
     (study / "a.txt").unlink()
+    (study / "log").unlink()
+    (study / "make.py").write_text(MAKE.replace("text = name", "text = name.upper()"))
     assert run(study, *WORKERS, "b")[0] == 0
-    assert sorted(log(study)) == ["a"], "what b stands on is made again, to the same bytes"
+    assert (study / "b.txt").read_text() == "BA" and sorted(log(study)) == ["a", "b"]
+    (study / "log").unlink()
+    (study / "make.py").write_text(MAKE)
+    assert run(study, *WORKERS)[0] == 0
+    assert (study / "d.txt").read_text() == "dbaca" and not (study / "log").exists()
+    assert "up to date" in dvc(study, "status")
 
 
 def test_a_failure_is_named_and_the_rest_can_go_on_later(study):

@@ -88,8 +88,9 @@ def advance(
     """
     if rule == "released":
         _, pull = released(distances, same, 1 / temperature)
-        t = start / temperature - RELEASED_STEP * (pull * distances).sum().double() / start
-        return start / t.clamp(min=LEAST)
+        begun = torch.full_like(temperature, start)  # a number over a tensor would be rounded twice
+        t = begun / temperature - RELEASED_STEP * (pull * distances).sum().double() / start
+        return begun / t.clamp(min=LEAST)
     if rule == "tracked":
         n = len(distances)
         mean = (distances.sum().double() / (n * (n - 1))).clamp(min=NEAREST)

@@ -8,13 +8,13 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures import drawing
+from figures.results import Results
 from stages.draw import FIGURES
 from tests import synthetic_figures
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> drawing.Results:
+def results(tmp_path_factory) -> Results:
     return synthetic_figures.study(tmp_path_factory.mktemp("study"), 10, seeds=2, images=6)
 
 

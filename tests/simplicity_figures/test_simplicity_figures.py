@@ -8,7 +8,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
-from figures import condensation, drawing, explaining, names, rehearsal, simplifying
+from figures import condensation, explaining, names, rehearsal, simplifying
+from figures.results import SIMPLICITY
 from stages.draw import FIGURES
 from tests import synthetic_simplicity_results as made
 from tests.looking import EXPLAINED, NAMES, changed, points, said
@@ -23,7 +24,7 @@ def on_grid(found: np.ndarray, wanted: np.ndarray | pd.DataFrame) -> bool:
 def test_every_file_that_figures_read_is_listed_and_read_once(results, tables):
     listed = [path for path in results.files() if path.parent.name == "simplicity"]
     assert {path.name for path in listed} == {path.name for path in (results.folder / "simplicity").iterdir()}
-    assert set(drawing.SIMPLICITY) == set(tables)
+    assert set(SIMPLICITY) == set(tables)
     assert results.simplicity["ladder"] is results.simplicity["ladder"]
     assert results.simplified["ladder"] is results.simplified["ladder"]
 

@@ -7,7 +7,8 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from figures import complexity, drawing, simplified, simplifying
+from figures import complexity, simplified, simplifying
+from figures.results import Results
 from stages.draw import FIGURES
 from tests import synthetic_simplicity_results as made
 from tests.looking import EXPLAINED, NAMES, changed, points, said
@@ -114,7 +115,7 @@ def test_what_networks_need_is_framed_where_they_change_their_mind(results, draw
 @pytest.mark.parametrize("name", ["complexity", "simplified", "distractors", "condensed", "explained"])
 def test_images_in_colour_and_of_other_sizes_are_shown(results, tmp_path, name):
     made.write(tmp_path, "resnet-standard", "resnet-adversarial", full=False, shape=(3, 12, 12))
-    colour = drawing.Results(tmp_path / "results", results.reported_in, *EXPLAINED)
+    colour = Results(tmp_path / "results", results.reported_in, *EXPLAINED)
     vars(colour)["alignment"] = results.alignment  # as if it had been read
     figure = FIGURES[name](colour)
     assert {image.get_array().shape for image in figure.axes[0].images} == {(12, 12, 3)}
