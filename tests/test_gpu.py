@@ -53,6 +53,11 @@ def test_every_stage_runs_on_a_gpu_and_goes_on_there(tmp_path):
     assert len(devices) > 20 and set(devices.values()) == {"a simulated GPU"}, devices
 
 
+def test_the_networks_of_the_papers_run_on_a_gpu(tmp_path):
+    code, stderr = run(tmp_path, str(ROOT / "tests/gpu_paper_scale.py"))
+    assert code == 0, stderr
+
+
 def test_no_hot_loop_waits_for_the_gpu(loops):
     waits = loops[1]
     assert len(waits) > 20 and not {name: more for name, more in waits.items() if more}
